@@ -1,0 +1,45 @@
+# Every target sets up what it needs: on a fresh machine with Python 3.11+, make and git, start anywhere.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+
+.PHONY: help demo test check format lock test-matrix bench clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.made: requirements-dev.lock pyproject.toml scripts/venv
+	@scripts/venv
+
+demo: .venv/.made ## Start the fake API and call it through the SDK
+	@.venv/bin/sidecar demo
+
+test: .venv/.made check ## Set up, then lint, type-check and test everything
+	@servers=$$(scripts/servers); export PATH="$$PWD/.venv/bin:$$servers$$PATH"; \
+	rm -f .coverage .coverage.*; \
+	coverage run -m pytest $(PYTEST_ARGS); \
+	coverage combine --quiet; coverage report --fail-under=95
+
+check: .venv/.made ## Lint and type-check only
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: .venv/.made ## Format the code and mend what ruff can mend
+	@.venv/bin/ruff check --fix-only --quiet .
+	@.venv/bin/ruff format .
+
+lock: .venv/.made ## Refresh requirements-dev.lock from pyproject.toml
+	@.venv/bin/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-package claude-sidecar \
+	  --all-extras --group dev --group dashboards --python-version 3.11 --custom-compile-command "make lock" \
+	  pyproject.toml --output-file requirements-dev.lock
+
+test-matrix: .venv/.made ## Test against the oldest and the newest supported dependencies
+	@servers=$$(scripts/servers); PATH="$$servers$$PATH" $(PY) scripts/matrix.py
+
+bench: .venv/.made ## Run the benchmarks (ratios, in CPU time)
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file"; done
+
+clean: ## Remove everything that was made here
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
