@@ -47,14 +47,14 @@ def main() -> None:
         print(f"== {column}: {', '.join(pins) or 'whatever is newest'}", flush=True)
         with tempfile.TemporaryDirectory(prefix="sidecar-matrix-") as scratch:
             home = Path(scratch, "venv")
-            python = home / "bin" / "python"
+            python = str(home / "bin" / "python")
             uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "uv"
-            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, home], check=True)
+            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
             install = [uv, "pip", "install", "--quiet", "--python", python, "--upgrade"]
             target = ["--group", "dev", "--editable", ".[otlp,compression]", *pins]
             subprocess.run([*install, *target], cwd=ROOT, check=True)
             command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *pytest_args]
-            env = os.environ | {"PATH": f"{python.parent}:{os.environ['PATH']}"}
+            env = os.environ | {"PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
             if subprocess.run(command, cwd=ROOT, env=env, check=False).returncode:
                 failed.append(column)
     if failed:

@@ -31,23 +31,33 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clean_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the interpreter of a fresh environment with the wheel and its locked dependencies."""
     home = tmp_path_factory.mktemp("clean") / "venv"
-    uv = Path(sys.executable).with_name("uv")
+    uv = str(Path(sys.executable).with_name("uv"))
     python = home / "bin" / "python"
     for command in (
-        [uv, "venv", "--quiet", "--python", sys.executable, home],
+        [uv, "venv", "--quiet", "--python", sys.executable, str(home)],
         # The lock's hashes do not cover a wheel built here, so it serves as constraints.
-        [uv, "pip", "install", "--quiet", "--python", python, "--constraint", _constraints(home.parent), wheel],
+        [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(python),
+            "--constraint",
+            _constraints(home.parent),
+            str(wheel),
+        ],
     ):
         done = subprocess.run(command, env=CLEAN_ENV, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return python
 
 
-def _constraints(folder: Path) -> Path:
+def _constraints(folder: Path) -> str:
     pins = [line.split(" \\")[0] for line in (ROOT / "requirements-dev.lock").read_text().splitlines() if "==" in line]
     file = folder / "constraints.txt"
     file.write_text("\n".join(pins))
-    return file
+    return str(file)
 
 
 def run(python: Path, *args: str) -> str:
