@@ -20,7 +20,6 @@ from sidecar.chaos.pages import own_page
 from sidecar.chaos.reply import Reply, failed, refused
 from sidecar.chaos.scenario import Moment, Scenario
 from sidecar.chaos.script import body_script, malformed, silent_script, stream_script
-from sidecar.chaos.sse import frames
 from sidecar.chaos.steps import Step
 from sidecar.chaos.truth import Attempt, Truth
 from sidecar.model import ERROR_STATUS, endpoint_of
@@ -157,7 +156,7 @@ def _streamed(request: Request, plan: Plan, attempt: Attempt, answer: Answer, he
     if plan.fault.fault is Fault.ERROR_EVENT:
         attempt.error_type = plan.fault.error_type
     start = head(200, headers, close=not keep_alive)
-    steps = stream_script(start, frames(answer), plan, request_id=attempt.request_id, chunked=request.http11)
+    steps = stream_script(start, answer, plan, request_id=attempt.request_id, chunked=request.http11)
     return Exchange(steps, attempt, keep_alive)
 
 

@@ -76,9 +76,9 @@ class AsyncChaos:
         """Start over: request numbers, truth, batches, queued faults."""
         self._server.app.reset()
 
-    async def settled(self, timeout: float = _PATIENCE) -> tuple[Attempt, ...]:  # noqa: ASYNC109  # as the sync one
-        """Wait until no attempt is under way, and return them all."""
-        await asyncio.wait_for(self._server.settled(), timeout)
+    async def settled(self, count: int = 0, *, timeout: float = _PATIENCE) -> tuple[Attempt, ...]:  # noqa: ASYNC109  # as the sync one
+        """Wait until at least ``count`` attempts have come and none is under way; return them all."""
+        await asyncio.wait_for(self._server.settled(count), timeout)
         return self.attempts()
 
     async def follow(self) -> None:
@@ -119,9 +119,9 @@ class Chaos:
         """Start over: request numbers, truth, batches, queued faults."""
         self._call(self._inner.reset)
 
-    def settled(self, timeout: float = _PATIENCE) -> tuple[Attempt, ...]:
-        """Wait until no attempt is under way, and return them all."""
-        return self._wait(self._inner.settled(timeout))
+    def settled(self, count: int = 0, *, timeout: float = _PATIENCE) -> tuple[Attempt, ...]:
+        """Wait until at least ``count`` attempts have come and none is under way; return them all."""
+        return self._wait(self._inner.settled(count, timeout=timeout))
 
     def follow(self) -> None:
         """Look at the (injected) clock now: begin or stop refusing connections as the scenario says."""

@@ -18,6 +18,13 @@ __all__ = ["Player"]
 _SOON: Final = 0.0005
 """What is due within this many seconds is done now: finer than the wheel's tick."""
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
+_FLOWING: Final = (
+    Act.CONTENT,
+    Act.SEND,
+    Act.HEAD,
+    Act.TAIL,
+    Act.PAUSE,
+)  # a tuple: hashing a member costs more than comparing
 _ENDINGS: Final = {Act.DONE: End.COMPLETE, Act.EARLY: End.ENDED_EARLY, Act.CUT: End.CUT, Act.RESET: End.RESET}
 
 
@@ -29,12 +36,15 @@ class Player:
         "_due",
         "_held",
         "_on_end",
+        "_over",
         "_pending",
+        "_playing",
         "_steps",
         "_timer",
         "_transport",
         "_truth",
         "_wheel",
+        "_written",
     )
 
     def __init__(
@@ -58,24 +68,32 @@ class Player:
         self._pending: Step | None = None
         self._timer: Timer | None = None
         self._held = False
+        """The client does not keep up."""
+        self._playing = False
+        self._written = False
+        self._over = False
+        """Nothing more will be sent, though the attempt may not have ended."""
 
     def play(self) -> None:
         """Do all that is due, then wait for what is not."""
         self._timer = None
+        self._playing = True
         now = self._wheel.now()
         while not self._held:
             step = self._pending
             if step is None:
                 step = next(self._steps)
                 if step.delay:
-                    self._due += step.delay
+                    # A pace is kept by catching up; a pause is a fault, and is never cut short.
+                    self._due = (now if step.act is Act.PAUSE else self._due) + step.delay
             if self._due > now + _SOON:
                 self._pending = step
                 self._timer = self._wheel.at(self._due, self.play)
-                return
+                break
             self._pending = None
             if not self._do(step, now):
-                return
+                break
+        self._playing = False
 
     def hold(self) -> None:
         """Stop sending: the client does not keep up."""
@@ -83,10 +101,11 @@ class Player:
 
     def go_on(self) -> None:
         """Send again."""
-        if self._held:
-            self._held = False
-            if self._timer is None:
-                self.play()
+        if self._over:
+            return
+        self._held = False
+        if self._timer is None and not self._playing:
+            self.play()
 
     def stop(self, end: End) -> None:
         """End here; nothing more is sent."""
@@ -101,24 +120,26 @@ class Player:
         _, act, data = step
         if data:
             self._transport.write(data)
+            self._written = True
             if self._attempt is not None:
                 self._note(self._attempt, act, len(data), now)
+        return act in _FLOWING or self._do_last(act, now)
+
+    def _do_last(self, act: Act, now: float) -> bool:
         if act is Act.HOLD:
-            self._held = True
+            self._over = True
             return False
-        if act is Act.RESET and self._transport.get_write_buffer_size():
-            # A reset throws away what is still on its way: let it leave first.
+        if act is Act.RESET and (self._written or self._transport.get_write_buffer_size()):
+            # A reset throws away what has not left yet, and what was just written leaves in the loop's next turn.
+            self._written = False
             self._pending = Step(0.0, Act.RESET)
             self._timer = self._wheel.at(now + _SOON, self.play)
             return False
-        end = _ENDINGS.get(act)
-        if end is None:
-            return True
         if act is Act.RESET:
             _reset(self._transport)
         elif act is Act.CUT:
             self._transport.close()
-        self._finish(end)
+        self._finish(_ENDINGS[act])
         return False
 
     def _note(self, attempt: Attempt, act: Act, size: int, now: float) -> None:
@@ -135,6 +156,7 @@ class Player:
         attempt.last_sent_at = moment
 
     def _finish(self, end: End) -> None:
+        self._over = True
         now = self._wheel.now()
         attempt = self._attempt
         if attempt is not None:

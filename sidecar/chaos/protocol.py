@@ -17,6 +17,8 @@ from sidecar.wire.errors import error_json
 __all__ = ["Connection", "Host"]
 
 _MAX_HEAD: Final = 64 * 1024
+_HEAD_TOO_LARGE: Final = f"The request's headers are larger than {_MAX_HEAD} bytes"
+_BODY_TOO_LARGE: Final = "Request exceeds the maximum size"
 _MAX_QUEUED: Final = 16
 _MAX_URL: Final = 8 * 1024
 
@@ -56,7 +58,8 @@ class Connection(asyncio.Protocol):
         self._dead = False
         """Nothing more is read: what came was not HTTP, or too much."""
         self._held = False
-        self._head_bytes = 0
+        self._head_size = 0
+        self._unparsed = 0
         self._in_head = True
         self._started: float | None = None
         self._url = b""
@@ -85,17 +88,14 @@ class Connection(asyncio.Protocol):
             return
         if self._started is None:
             self._started = self._host.wheel.now()
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD + MAX_BODY:
-                self._give_up(431, "The request's headers are too large")
-                return
         try:
             self._parser.feed_data(data)
+            # The parser keeps a header until it is whole, so what it has not handed over yet is counted here.
+            self._unparsed = self._unparsed + len(data) if self._in_head else 0
         except httptools.HttpParserUpgrade:
             # An upgrade may be offered, never has to be taken: what was asked is answered, and then it ends here.
-            self._keep_alive = False
             self._dead = True
+            self.close_when_idle()
         except _TooMuchError as error:
             self._give_up(error.status, str(error))
         except httptools.HttpParserError as error:
@@ -104,6 +104,9 @@ class Connection(asyncio.Protocol):
                 self._give_up(cause.status, str(cause))
             else:
                 self._give_up(400, "The request is not valid HTTP/1.1")
+        else:
+            if self._unparsed > _MAX_HEAD:
+                self._give_up(431, _HEAD_TOO_LARGE)
 
     def pause_writing(self) -> None:
         """Hold the answer: the client does not keep up."""
@@ -125,6 +128,7 @@ class Connection(asyncio.Protocol):
         self._headers = {}
         self._body = []
         self._body_size = 0
+        self._head_size = 0
         self._in_head = True
         if self._started is None:
             self._started = self._host.wheel.now()
@@ -137,13 +141,18 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
+        self._head_size += len(name) + len(value)
+        if self._head_size > _MAX_HEAD:
+            raise _TooMuchError(431, _HEAD_TOO_LARGE)
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
         """Let a client that asks first send its body."""
         self._in_head = False
-        self._head_bytes = 0
+        length = self._headers.get("content-length", "")
+        if length.isdigit() and int(length) > MAX_BODY:
+            raise _TooMuchError(413, _BODY_TOO_LARGE)
         if self._headers.get("expect", "").lower() == "100-continue" and self._player is None:
             self._transport.write(CONTINUE)
 
@@ -151,7 +160,7 @@ class Connection(asyncio.Protocol):
         """Take part of the body."""
         self._body_size += len(data)
         if self._body_size > MAX_BODY:
-            raise _TooMuchError(413, "Request exceeds the maximum size")
+            raise _TooMuchError(413, _BODY_TOO_LARGE)
         self._body.append(data)
 
     def on_message_complete(self) -> None:
@@ -233,7 +242,8 @@ class Connection(asyncio.Protocol):
         """Answer what cannot be read, and close."""
         self._dead = True
         self._keep_alive = False
-        if self._player is not None or self._transport.is_closing():
+        if self._player is not None:
+            self._player.stop(End.CUT)
             self._transport.close()
             return
         refusal = Refusal(status, message)

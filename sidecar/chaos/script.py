@@ -7,9 +7,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from sidecar.chaos.answer import Answer
 from sidecar.chaos.dice import Plan
 from sidecar.chaos.faults import Fault, FaultSpec
 from sidecar.chaos.http import LAST_CHUNK, chunk
+from sidecar.chaos.sse import frames
 from sidecar.chaos.steps import Act, Step
 from sidecar.wire.errors import ERROR_MESSAGES, error_event
 
@@ -42,13 +44,17 @@ def body_script(head: bytes, body: bytes, *, delay: float, fault: FaultSpec, chu
     yield from _framed(steps, chunked=chunked)
 
 
-def stream_script(head: bytes, frames: Iterable[Step], plan: Plan, *, request_id: str, chunked: bool) -> Iterator[Step]:
+def stream_script(head: bytes, answer: Answer, plan: Plan, *, request_id: str, chunked: bool) -> Iterator[Step]:
     """Script an event stream, one content event every ``plan.event_seconds``."""
     fault = plan.fault
     delay = fault.seconds if fault.fault is Fault.SLOW_HEADERS and fault.seconds is not None else plan.latency
     yield Step(delay, Act.HEAD, head)
-    pace = plan.event_seconds
-    steps: Iterator[Step] = (frame._replace(delay=pace) if frame.act is Act.CONTENT else frame for frame in frames)
+    if fault.fault not in _WITHIN and fault.fault is not Fault.DRIP and not fault.gzip_stream:
+        # The common case, and the one that must sustain the load: framed as it is encoded.
+        yield from frames(answer, plan.event_seconds, chunk if chunked else bytes)
+        yield Step(0.0, Act.DONE, LAST_CHUNK if chunked else b"")
+        return
+    steps = frames(answer, plan.event_seconds)
     if fault.fault in _WITHIN:
         steps = _struck(steps, fault, after=fault.after, request_id=request_id)
     elif fault.fault is Fault.DRIP:
@@ -71,6 +77,10 @@ def _struck(steps: Iterable[Step], fault: FaultSpec, *, after: int, request_id: 
             sent += step.act is Act.CONTENT
             continue
         struck = True
+        if fault.fault is Fault.STALL and fault.seconds is not None:
+            yield Step(fault.seconds, Act.PAUSE)
+            yield step
+            continue
         replaced = _strike(step, fault, request_id)
         yield replaced
         if replaced.act not in {Act.SEND, Act.CONTENT, Act.TAIL}:
@@ -94,8 +104,6 @@ _ENDINGS: Final = {
 def _strike(step: Step, fault: FaultSpec, request_id: str) -> Step:
     """Say what is done in the place of ``step``."""
     delay, act, data = step
-    if fault.fault is Fault.STALL and fault.seconds is not None:
-        return step._replace(delay=delay + fault.seconds)
     if fault.fault in _ENDINGS:
         return Step(delay, _ENDINGS[fault.fault])
     if fault.fault is Fault.ERROR_EVENT:

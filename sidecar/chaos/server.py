@@ -109,9 +109,9 @@ class ChaosServer:
             for connection in tuple(self._connections):
                 connection.close_when_idle()
 
-    async def settled(self) -> None:
-        """Wait until no attempt is under way."""
-        while self.truth.under_way:
+    async def settled(self, count: int = 0) -> None:
+        """Wait until at least ``count`` attempts have come and none is under way."""
+        while self.truth.under_way or self.truth.total < count:
             self._idle.clear()
             await self._idle.wait()
 

@@ -1,8 +1,7 @@
 """The event sequence of a streamed message, encoded as the API does it. Pure."""
 
 import json
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from sidecar.chaos.answer import SIGNATURE, Answer, Block, BlockKind, usage_of
@@ -11,8 +10,11 @@ from sidecar.chaos.steps import Act, Step
 __all__ = ["encode", "frames"]
 
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
-_STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-_CACHED_PIECE: Final = 64
+_DELTAS: Final = {
+    BlockKind.TEXT: ("text_delta", "text"),
+    BlockKind.THINKING: ("thinking_delta", "thinking"),
+    BlockKind.TOOL_USE: ("input_json_delta", "partial_json"),
+}
 
 
 def encode(kind: str, data: dict[str, Any]) -> bytes:
@@ -20,58 +22,45 @@ def encode(kind: str, data: dict[str, Any]) -> bytes:
     return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
-def frames(answer: Answer) -> Iterator[Step]:
-    """Yield the events of a whole answer, in order and without delays."""
-    start = answer.message | {
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": usage_of(answer.usage, 1),
-    }
-    yield Step(0.0, Act.SEND, encode("message_start", {"type": "message_start", "message": start}))
+def frames(answer: Answer, pace: float, frame: Callable[[bytes], bytes] = bytes) -> Iterator[Step]:
+    """Yield the events of a whole answer, in order, with ``pace`` seconds before each content event.
+
+    ``frame`` is put around each event's bytes. Answers repeat a few pieces, so each is encoded and framed only once.
+    """
+
+    def send(kind: str, data: dict[str, Any], act: Act = Act.SEND) -> Step:
+        return Step(pace if act is Act.CONTENT else 0.0, act, frame(encode(kind, {"type": kind, **data})))
+
+    def delta(index: int, value: dict[str, str]) -> Step:
+        return send("content_block_delta", {"index": index, "delta": value}, Act.CONTENT)
+
+    start = answer.message | {"content": [], "stop_reason": None, "stop_sequence": None}
+    yield send("message_start", {"message": start | {"usage": usage_of(answer.usage, 1)}})
     for index, block in enumerate(answer.blocks):
-        yield Step(0.0, Act.SEND, _block_start(index, block))
+        yield send("content_block_start", {"index": index, "content_block": _opening(block)})
         if not index:
-            yield Step(0.0, Act.SEND, PING)
+            yield Step(0.0, Act.SEND, frame(PING))
+        kind, key = _DELTAS[block.kind]
         if block.kind is BlockKind.TOOL_USE:
-            yield _delta(index, block.kind, "")
+            yield delta(index, {"type": kind, key: ""})
+        known: dict[str, Step] = {}
         for piece in block.pieces:
-            yield _delta(index, block.kind, piece)
+            step = known.get(piece)
+            if step is None:
+                step = known[piece] = delta(index, {"type": kind, key: piece})
+            yield step
         if block.kind is BlockKind.THINKING:
-            signature = {"type": "signature_delta", "signature": SIGNATURE}
-            data = {"type": "content_block_delta", "index": index, "delta": signature}
-            yield Step(0.0, Act.CONTENT, encode("content_block_delta", data))
-        yield Step(0.0, Act.SEND, encode("content_block_stop", {"type": "content_block_stop", "index": index}))
-    delta: dict[str, Any] = {"stop_reason": answer.stop_reason, "stop_sequence": answer.stop_sequence}
-    usage = usage_of(answer.usage, answer.usage.output)
-    yield Step(0.0, Act.TAIL, encode("message_delta", {"type": "message_delta", "delta": delta, "usage": usage}))
-    yield Step(0.0, Act.SEND, _STOP)
+            yield delta(index, {"type": "signature_delta", "signature": SIGNATURE})
+        yield send("content_block_stop", {"index": index})
+    stop = {"stop_reason": answer.stop_reason, "stop_sequence": answer.stop_sequence}
+    yield send("message_delta", {"delta": stop, "usage": usage_of(answer.usage, answer.usage.output)}, Act.TAIL)
+    yield send("message_stop", {})
 
 
-def _block_start(index: int, block: Block) -> bytes:
-    content: dict[str, Any] = {"type": block.kind.value}
+def _opening(block: Block) -> dict[str, Any]:
+    """Return the block as it is before its first piece."""
     if block.kind is BlockKind.THINKING:
-        content |= {"thinking": "", "signature": ""}
-    elif block.kind is BlockKind.TOOL_USE:
-        content |= {"id": block.id, "name": block.name, "input": {}}
-    else:
-        content["text"] = ""
-    return encode("content_block_start", {"type": "content_block_start", "index": index, "content_block": content})
-
-
-def _delta(index: int, kind: BlockKind, piece: str) -> Step:
-    # Answers repeat a few pieces for ever: encoded once, they cost a look-up.
-    return (_cached_delta if len(piece) <= _CACHED_PIECE else _encoded_delta)(index, kind, piece)
-
-
-def _encoded_delta(index: int, kind: BlockKind, piece: str) -> Step:
-    delta = {
-        BlockKind.TEXT: {"type": "text_delta", "text": piece},
-        BlockKind.THINKING: {"type": "thinking_delta", "thinking": piece},
-        BlockKind.TOOL_USE: {"type": "input_json_delta", "partial_json": piece},
-    }[kind]
-    data = {"type": "content_block_delta", "index": index, "delta": delta}
-    return Step(0.0, Act.CONTENT, encode("content_block_delta", data))
-
-
-_cached_delta = lru_cache(maxsize=1024)(_encoded_delta)
+        return {"type": "thinking", "thinking": "", "signature": ""}
+    if block.kind is BlockKind.TOOL_USE:
+        return {"type": "tool_use", "id": block.id, "name": block.name, "input": {}}
+    return {"type": "text", "text": ""}

@@ -25,6 +25,8 @@ class Act(Enum):
     """Close the connection as it is."""
     RESET = auto()
     """Reset the connection."""
+    PAUSE = auto()
+    """Be silent for the whole delay, counted from now and not from when the step before was due."""
     HOLD = auto()
     """Say nothing more, until the client leaves."""
 

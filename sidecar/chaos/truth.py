@@ -100,6 +100,11 @@ class Truth:
         """Called when the last attempt under way has ended."""
 
     @property
+    def total(self) -> int:
+        """How many attempts have begun."""
+        return self._counts.total
+
+    @property
     def under_way(self) -> int:
         """How many attempts have begun and not ended."""
         return self._counts.total - self._counts.ended
