@@ -11,6 +11,10 @@ from sidecar._version import __version__
 # imports none of the modules.
 _COMMANDS: Final = {
     "chaos": ("sidecar.cli.chaos", "A fake Claude API that misbehaves on command."),
+    "demo": (
+        "sidecar.cli.demo",
+        "See the fake API and the SDK meet: good calls, a retried one, a timeout, cut streams.",
+    ),
 }
 
 
