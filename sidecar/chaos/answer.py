@@ -129,7 +129,9 @@ def compose(body: Mapping[str, Any], plan: Plan, *, unique: str, prompt_tokens: 
         model=body["model"],
         blocks=tuple(blocks),
         stop_reason=stop,
-        stop_sequence=str(sequences[0]) if stop == "stop_sequence" and sequences else None,
+        stop_sequence=str(sequences[0])
+        if stop == "stop_sequence" and isinstance(sequences, list) and sequences
+        else None,
         usage=_usage(prompt_tokens, tokens, cached=cached),
     )
 

@@ -18,13 +18,8 @@ __all__ = ["Player"]
 _SOON: Final = 0.0005
 """What is due within this many seconds is done now: finer than the wheel's tick."""
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
-_FLOWING: Final = (
-    Act.CONTENT,
-    Act.SEND,
-    Act.HEAD,
-    Act.TAIL,
-    Act.PAUSE,
-)  # a tuple: hashing a member costs more than comparing
+# A tuple, for every event asks: hashing an enum's member costs more than comparing it with a few.
+_FLOWING: Final = (Act.CONTENT, Act.SEND, Act.HEAD, Act.TAIL, Act.PAUSE)
 _ENDINGS: Final = {Act.DONE: End.COMPLETE, Act.EARLY: End.ENDED_EARLY, Act.CUT: End.CUT, Act.RESET: End.RESET}
 
 

@@ -102,6 +102,11 @@ class Connection(asyncio.Protocol):
             cause = error.__context__
             if isinstance(cause, _TooMuchError):
                 self._give_up(cause.status, str(cause))
+            elif isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
+                # A fault of this server's own: never to be taken for the client's.
+                context = {"message": "sidecar chaos could not answer a request", "exception": cause}
+                asyncio.get_running_loop().call_exception_handler(context)
+                self._give_up(500, "The fake API failed by itself: please report it")
             else:
                 self._give_up(400, "The request is not valid HTTP/1.1")
         else:

@@ -50,6 +50,8 @@ class ChaosServer:
         self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._glance: asyncio.Task[None] | None = None
+        self._closed = False
+        self._following = asyncio.Lock()
         self._all_left = asyncio.Event()
         self._all_left.set()
         self._idle = asyncio.Event()
@@ -71,6 +73,8 @@ class ChaosServer:
         """Take a new connection in."""
         self._connections.add(connection)
         self._all_left.clear()
+        if self._closed:
+            connection.stop()  # it was accepted in the very moment of closing
 
     def left(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
@@ -101,13 +105,14 @@ class ChaosServer:
 
     async def follow(self) -> None:
         """Listen, or refuse, as the scenario now says; done on its own too, many times a second."""
-        if not self.refusing:
-            await self._listen()
-        elif self._server is not None:
-            server, self._server = self._server, None
-            server.close()
-            for connection in tuple(self._connections):
-                connection.close_when_idle()
+        async with self._following:
+            if not self.refusing:
+                await self._listen()
+            elif self._server is not None:
+                server, self._server = self._server, None
+                server.close()
+                for connection in tuple(self._connections):
+                    connection.close_when_idle()
 
     async def settled(self, count: int = 0) -> None:
         """Wait until at least ``count`` attempts have come and none is under way."""
@@ -117,6 +122,7 @@ class ChaosServer:
 
     async def close(self) -> None:
         """Stop at once: what is under way is cut, and everything is given back."""
+        self._closed = True
         if self._glance is not None:
             self._glance.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -284,6 +284,45 @@ def test_a_client_that_does_not_read_holds_its_answer_up_and_loses_nothing(chaos
         assert raw.answer()[2].count(b"event: content_block_delta") == 100_000
 
 
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["tool", "enabled"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["type", "name", "input_schema", "properties", "enum", "schema"]), inner)
+    ),
+    max_leaves=6,
+)
+_FIELDS = ["model", "max_tokens", "messages", "stream", "tools", "tool_choice", "thinking", "output_config"]
+
+
+@given(st.dictionaries(st.sampled_from([*_FIELDS, "stop_sequences", "temperature"]), _JSON), st.booleans())
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_is_answered_or_refused(chaos: Chaos, change: dict[str, Any], batch: bool) -> None:
+    body: Any = {**wire.HELLO, **change}
+    path = "/v1/messages"
+    if batch:
+        path, body = "/v1/messages/batches", {"requests": [{"custom_id": "a", "params": body}]}
+    with wire.Raw(chaos) as raw:
+        raw.send(wire.post(body, path=path, chaos="ok;stop=stop_sequence;tokens=4"))
+        assert raw.answer()[0] in {200, 400, 404}
+
+
+def test_a_fault_of_the_servers_own_is_a_500_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with chaos_server() as own, wire.Raw(own) as raw:
+        monkeypatch.setattr("sidecar.chaos.endpoints.compose", None)
+        raw.send(wire.post(wire.HELLO))
+        status, _, body = raw.answer()
+        assert (status, _error(body)["type"]) == (500, "api_error")
+    assert "could not answer a request" in caplog.text
+
+
 @given(st.lists(st.binary(max_size=200), max_size=4))
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_at_all_stop_the_server(chaos: Chaos, pieces: list[bytes]) -> None:
