@@ -8,13 +8,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar._version import __version__
 
-__all__ = ["__version__"]
+__all__ = [
+    "Telemetry",
+    "__version__",
+    "default_telemetry",
+    "metrics_asgi_app",
+    "metrics_wsgi_app",
+    "serve_metrics",
+]
 
 # Public name -> the module that defines it. Type checkers read the same names from the block below it.
-_HOMES: Final[dict[str, str]] = {}
+_HOMES: Final[dict[str, str]] = {
+    "Telemetry": "sidecar.telemetry.telemetry",
+    "default_telemetry": "sidecar.telemetry.telemetry",
+    "metrics_asgi_app": "sidecar.telemetry.apps",
+    "metrics_wsgi_app": "sidecar.telemetry.apps",
+    "serve_metrics": "sidecar.telemetry.server",
+}
 
 if TYPE_CHECKING:
-    pass
+    from sidecar.telemetry.apps import metrics_asgi_app, metrics_wsgi_app
+    from sidecar.telemetry.server import serve_metrics
+    from sidecar.telemetry.telemetry import Telemetry, default_telemetry
 else:
 
     def __getattr__(name: str) -> Any:

@@ -5,3 +5,6 @@ from typing import assert_type
 import sidecar
 
 assert_type(sidecar.__version__, str)
+assert_type(sidecar.Telemetry(), sidecar.Telemetry)
+assert_type(sidecar.default_telemetry(), sidecar.Telemetry)
+assert_type(sidecar.serve_metrics(0).port, int)

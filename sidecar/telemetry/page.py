@@ -1,0 +1,66 @@
+"""`MetricsPage`: what to answer to a request for the metrics. Knows HTTP's words, and no server."""
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.telemetry.exposition import Renderer, accepts_gzip, negotiate
+from sidecar.telemetry.process import ProcessMetrics
+from sidecar.telemetry.telemetry import Telemetry, default_telemetry
+from sidecar.telemetry.view import FamilyView
+
+PATH: Final = "/metrics"
+_WORTH_COMPRESSING: Final = 1024
+_PLAIN: Final = ("Content-Type", "text/plain; charset=utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class MetricsPage:
+    """The metrics of a `Telemetry` (by default the shared one) with ``process_*`` and ``python_info``."""
+
+    def __init__(self, telemetry: Telemetry | None = None) -> None:
+        self._telemetry: Final = telemetry or default_telemetry()
+        self._process: Final = ProcessMetrics()
+        self._renderer: Final = Renderer()
+
+    def answer(self, method: str, accept: str = "", accept_encoding: str = "") -> Answer:
+        """Answer a request for the page, given its method and two of its headers."""
+        if method not in {"GET", "HEAD"}:
+            return refusal(405, "This page can only be read: use GET or HEAD.\n", ("Allow", "GET, HEAD"))
+        form = negotiate(accept)
+        try:
+            body = self._renderer.render(self._views(), form)
+        except Exception as error:  # noqa: BLE001  # a scraper is told, the program goes on
+            self._telemetry.internal_error("scrape", error)
+            return refusal(500, "The metrics could not be rendered; the log says where.\n")
+        headers = [("Content-Type", form.value), ("Vary", "Accept, Accept-Encoding"), ("Cache-Control", "no-store")]
+        if len(body) >= _WORTH_COMPRESSING and accepts_gzip(accept_encoding):
+            # Level 1: half the time of the default for a tenth more bytes.
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+            headers.append(("Content-Encoding", "gzip"))
+        headers.append(("Content-Length", str(len(body))))
+        return Answer(200, tuple(headers), b"" if method == "HEAD" else body)
+
+    def _views(self) -> Iterator[FamilyView]:
+        yield from self._telemetry.collect()
+        yield from self._process.collect()
+
+
+def not_found() -> Answer:
+    """Answer a request for any other path."""
+    return refusal(404, f"There is nothing here; the metrics are at {PATH}.\n")
+
+
+def refusal(status: int, sentence: str, *headers: tuple[str, str]) -> Answer:
+    """Answer with an error and one sentence."""
+    body = sentence.encode()
+    return Answer(status, (_PLAIN, ("Content-Length", str(len(body))), *headers), body)
