@@ -51,7 +51,8 @@ class Memo(dict[int, bytes]):
 
 
 _SIGNED: Final = Memo(signed_varint)
-_UNSIGNED: Final = Memo(varint)
+UNSIGNED: Final = Memo(varint)
+"""`varint`, remembered."""
 # The bias for more buckets than a histogram has, in 4 and in 8 bytes each; fewer are a part of it.
 _BIAS_SIZE: Final = 8 * 1024 * 8
 _BIAS: Final = {
@@ -82,10 +83,10 @@ def native_buckets(snapshot: HistogramSnapshot) -> bytes:
     fields: list[bytes] = []
     before = -snapshot.low - 1  # Prometheus counts buckets by their upper bound: ours from 0 are its from 1
     for begin, stop in pieces:
-        offset, length = _SIGNED[begin - before], _UNSIGNED[stop - begin]
-        fields += (b"\x62", _UNSIGNED[len(offset) + len(length) + 2], b"\x08", offset, b"\x10", length)
+        offset, length = _SIGNED[begin - before], UNSIGNED[stop - begin]
+        fields += (b"\x62", UNSIGNED[len(offset) + len(length) + 2], b"\x08", offset, b"\x10", length)
         before = stop
-    fields += (b"\x6a", _UNSIGNED[len(deltas)], deltas)
+    fields += (b"\x6a", UNSIGNED[len(deltas)], deltas)
     return b"".join(fields)
 
 

@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Final
 
 from sidecar.telemetry.exposition.classic import bounds, place_exemplars
-from sidecar.telemetry.exposition.native import Memo, native_buckets, signed_varint, varint
+from sidecar.telemetry.exposition.native import UNSIGNED, Memo, native_buckets, signed_varint, varint
 from sidecar.telemetry.families import Family, Kind
 from sidecar.telemetry.histogram import ZERO_THRESHOLD, Exemplar
 from sidecar.telemetry.view import FamilyView, Labels
@@ -80,19 +80,19 @@ class ProtobufRenderer:
             histogram = b"".join(
                 (
                     b"\x08",
-                    varint(counts[-1]),
+                    UNSIGNED[counts[-1]],
                     b"\x11",
                     _double(snapshot.sum),
                     *buckets,
                     _SCHEMAS[snapshot.schema],
                     _ZERO_THRESHOLD,
-                    varint(snapshot.zeros),
+                    UNSIGNED[snapshot.zeros],
                     native_buckets(snapshot),
                 )
             )
-            size = varint(len(histogram))
+            size = UNSIGNED[len(histogram)]
             yield b"".join(
-                (b"\x22", varint(len(pairs) + 1 + len(size) + len(histogram)), pairs, b"\x3a", size, histogram)
+                (b"\x22", UNSIGNED[len(pairs) + 1 + len(size) + len(histogram)], pairs, b"\x3a", size, histogram)
             )
 
 
