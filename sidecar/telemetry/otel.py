@@ -1,0 +1,58 @@
+"""Meets the application's OpenTelemetry: finds its provider without importing it, and lets no fault of it through."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+_LOGGER: Final = logging.getLogger("sidecar.telemetry")
+
+# By name, for some are private: what stands in while the application has set no provider, or switched it off.
+_INERT: Final = frozenset({"ProxyTracerProvider", "NoOpTracerProvider", "_ProxyMeterProvider", "NoOpMeterProvider"})
+"""By name, for some are private: what stands in while the application has set no provider, or switched it off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Where a part of OpenTelemetry's API keeps the provider that was set, and how to ask for it."""
+
+    module: str
+    getter: str
+    home: str
+    """The module, and below it the variable, that the getter looks at first."""
+    slot: str
+
+
+TRACES: Final = Api("opentelemetry.trace", "get_tracer_provider", "opentelemetry.trace", "_TRACER_PROVIDER")
+METRICS: Final = Api(
+    "opentelemetry.metrics", "get_meter_provider", "opentelemetry.metrics._internal", "_METER_PROVIDER"
+)
+_asked: Final[set[Api]] = set()
+
+
+def active_provider(api: Api) -> Any:
+    """Return the provider that the application set, or None; a few dictionary look-ups when None."""
+    module = sys.modules.get(api.module)
+    if module is None:  # nobody can have set one before the API was imported
+        return None
+    # While none is set, the getter looks into the environment, which takes several microseconds: each time. So it is
+    # asked once, as it may load a provider that the environment names, and then its variable is looked at.
+    if api in _asked and getattr(sys.modules.get(api.home), api.slot, module) is None:
+        return None
+    try:
+        provider = getattr(module, api.getter)()
+    except Exception:  # noqa: BLE001  # a provider that cannot be loaded, or a module that is still being imported
+        return None
+    _asked.add(api)
+    return None if type(provider).__name__ in _INERT else provider
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Swallow what samplers, processors and propagators of the application raise: no call may suffer from them."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  # whatever it is; its text may quote content
+        _LOGGER.debug("tracing a call failed: %s", type(error).__name__)
