@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "wire": {"model"},
     "policy": {"model"},
     "telemetry": {"model", "_version"},
+    "admin": {"telemetry"},
     "chaos": {"model", "wire"},
 }
 
