@@ -10,6 +10,7 @@ from sidecar._version import __version__
 # Command -> (module, its click command, one line of help). The help stands here so that `sidecar --help`
 # imports none of the modules.
 _COMMANDS: Final = {
+    "collect": ("sidecar.cli.collect", "Receive what many processes report, and serve it as one scrape target."),
     "chaos": ("sidecar.cli.chaos", "A fake Claude API that misbehaves on command."),
     "demo": (
         "sidecar.cli.demo",
