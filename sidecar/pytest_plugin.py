@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.chaos import Chaos
+    from sidecar.testing import Recorder
 
 
 @pytest.fixture
@@ -17,3 +18,12 @@ def sidecar_chaos() -> "Iterator[Chaos]":
 
     with chaos_server() as chaos:
         yield chaos
+
+
+@pytest.fixture
+def sidecar_recorder() -> "Iterator[Recorder]":
+    """Record the calls and attempts of every instrumented client: ``sidecar_recorder.calls.timeouts``."""
+    from sidecar.testing import recording  # noqa: PLC0415  # the same
+
+    with recording() as recorder:
+        yield recorder
