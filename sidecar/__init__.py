@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar._version import __version__
 
 __all__ = [
+    "BreakerOpen",
+    "BreakerRegistry",
+    "CircuitBreaker",
+    "DeadlineExceeded",
+    "Policy",
+    "Retry",
+    "RetryBudget",
     "Telemetry",
+    "Timeouts",
     "__version__",
+    "deadline",
     "default_telemetry",
     "metrics_asgi_app",
     "metrics_wsgi_app",
@@ -19,7 +28,16 @@ __all__ = [
 
 # Public name -> the module that defines it. Type checkers read the same names from the block below it.
 _HOMES: Final[dict[str, str]] = {
+    "BreakerOpen": "sidecar.policy",
+    "BreakerRegistry": "sidecar.policy",
+    "CircuitBreaker": "sidecar.policy",
+    "DeadlineExceeded": "sidecar.policy",
+    "Policy": "sidecar.policy",
+    "Retry": "sidecar.policy",
+    "RetryBudget": "sidecar.policy",
     "Telemetry": "sidecar.telemetry.telemetry",
+    "Timeouts": "sidecar.policy",
+    "deadline": "sidecar.policy",
     "default_telemetry": "sidecar.telemetry.telemetry",
     "metrics_asgi_app": "sidecar.telemetry.apps",
     "metrics_wsgi_app": "sidecar.telemetry.apps",
@@ -27,6 +45,17 @@ _HOMES: Final[dict[str, str]] = {
 }
 
 if TYPE_CHECKING:
+    from sidecar.policy import (
+        BreakerOpen,
+        BreakerRegistry,
+        CircuitBreaker,
+        DeadlineExceeded,
+        Policy,
+        Retry,
+        RetryBudget,
+        Timeouts,
+        deadline,
+    )
     from sidecar.telemetry.apps import metrics_asgi_app, metrics_wsgi_app
     from sidecar.telemetry.server import serve_metrics
     from sidecar.telemetry.telemetry import Telemetry, default_telemetry

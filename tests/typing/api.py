@@ -3,8 +3,24 @@
 from typing import assert_type
 
 import sidecar
+from sidecar.model import BreakerState
+from sidecar.policy import Deadline, Permit
 
 assert_type(sidecar.__version__, str)
 assert_type(sidecar.Telemetry(), sidecar.Telemetry)
 assert_type(sidecar.default_telemetry(), sidecar.Telemetry)
 assert_type(sidecar.serve_metrics(0).port, int)
+
+breaker = sidecar.CircuitBreaker("host/model", clock=lambda: 0.0)
+assert_type(breaker.state, BreakerState)
+assert_type(breaker.acquire(), Permit)
+assert_type(sidecar.BreakerRegistry().get("host", "model"), sidecar.CircuitBreaker)
+assert_type(sidecar.BreakerOpen("host/model", None).retry_after, float | None)
+assert_type(sidecar.Policy.for_profile("interactive"), sidecar.Policy)
+assert_type(sidecar.Policy().timeouts, sidecar.Timeouts)
+assert_type(sidecar.Policy().retry, sidecar.Retry)
+assert_type(sidecar.RetryBudget().withdraw(), bool)
+with sidecar.deadline(300) as chain:
+    assert_type(chain, Deadline)
+    assert_type(chain.allot(last=True), float)
+assert_type(sidecar.DeadlineExceeded(0.5, 1.0).remaining, float)
