@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help demo test check format lock test-matrix bench clean
+.PHONY: help demo test check format lock test-matrix bench mutation clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,5 +41,8 @@ test-matrix: .venv/.made ## Test against the oldest and the newest supported dep
 bench: .venv/.made ## Run the benchmarks (ratios, in CPU time)
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file"; done
 
+mutation: .venv/.made ## Mutate sidecar/policy; its tests must kill 95 %, and every survivor be explained
+	@$(PY) scripts/mutation.py
+
 clean: ## Remove everything that was made here
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
