@@ -47,3 +47,13 @@ def test_a_clock_that_steps_back_stays_in_the_newest_bucket() -> None:
     assert counts.within(3.0) == [2]
     assert counts.within(12.5) == [2]
     assert counts.within(13.0) == [0]
+
+
+def test_a_clock_that_steps_back_a_little_loses_nothing() -> None:
+    counts = SlidingCounts(1, 3, 10.0)
+    for now in (9.5, 10.2, 11.0, 10.5, 11.2):
+        counts.roll(now)
+        counts.totals[0] += 1
+    assert counts.within(12.9) == [5]
+    assert counts.within(13.0) == [3]
+    assert counts.within(14.0) == [0]
