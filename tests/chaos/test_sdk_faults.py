@@ -1,4 +1,4 @@
-"""Every fault yields through the SDK what CLIENTS.md's users meet: which exception, how many attempts, how it ended."""
+"""Every fault yields through the SDK what its users meet: which exception, how many attempts, how it ended."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -43,6 +43,8 @@ _PLAIN, _STREAM = False, True
 _RETRIED = (End.COMPLETE,) * 2
 _ONCE = (End.COMPLETE,)
 _LEFT = (End.CLIENT_LEFT,)
+_OVERLOADED = anthropic.APIStatusError
+"""What early and late SDKs have in common: the first of 2.x make it no InternalServerError."""
 
 
 def _status(
@@ -69,7 +71,7 @@ _CASES = [
     *_status("503", anthropic.InternalServerError, Outcome.SERVER_ERROR, _RETRIED),
     *_status("504", anthropic.InternalServerError, Outcome.TIMEOUT, _RETRIED, phase=Phase.GATEWAY),
     *_status("524", anthropic.InternalServerError, Outcome.TIMEOUT, _RETRIED, phase=Phase.GATEWAY),
-    *_status("529", anthropic.InternalServerError, Outcome.OVERLOADED, _RETRIED),
+    *_status("529", _OVERLOADED, Outcome.OVERLOADED, _RETRIED),
     *(
         Case(
             "hang", stream, anthropic.APITimeoutError, _LEFT * 2, Outcome.TIMEOUT, Phase.FIRST_BYTE, httpx2.ReadTimeout
@@ -104,7 +106,7 @@ _CASES = [
     Case("truncate", _PLAIN, anthropic.APIConnectionError, (End.CUT,) * 2, Outcome.CONNECTION_ERROR),
     Case("truncate-clean", _PLAIN, json.JSONDecodeError, (End.ENDED_EARLY,), Outcome.SERVER_ERROR),
     Case("reset;when=after-headers", _PLAIN, anthropic.APIConnectionError, (End.RESET,) * 2, Outcome.CONNECTION_ERROR),
-    Case("error-event", _PLAIN, anthropic.InternalServerError, _RETRIED, Outcome.OVERLOADED),
+    Case("error-event", _PLAIN, _OVERLOADED, _RETRIED, Outcome.OVERLOADED),
     Case("malformed-json", _PLAIN, json.JSONDecodeError, _ONCE, Outcome.SERVER_ERROR),
     Case("malformed-sse", _PLAIN, json.JSONDecodeError, _ONCE, Outcome.SERVER_ERROR),
     # Slow or large, but whole.

@@ -186,7 +186,7 @@ async def test_the_async_handle_stops_as_cleanly() -> None:
         client = AsyncAnthropic(base_url=chaos.url, api_key="any", max_retries=0)
         stream = await client.messages.create(**_KW, stream=True, extra_headers={"x-chaos": "stall;after=1"})
         chaos.enqueue("529")
-        with pytest.raises(anthropic.InternalServerError):
+        with pytest.raises(anthropic.APIStatusError):
             await client.messages.create(**_KW)
         await chaos.follow()
         assert chaos.counts()["under_way"] == 1
