@@ -1,0 +1,36 @@
+"""The alert rules: each symptom with its thresholds, labels and links."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from sidecar.alerts.message import annotations
+from sidecar.alerts.symptoms import SYMPTOMS, Pace
+from sidecar.alerts.values import Values
+from sidecar.rules import Alert, Group
+
+ALERT_NAMES: Final = tuple(SYMPTOMS)
+
+
+def alert_groups(values: Values) -> tuple[Group, ...]:
+    """Build the alerts that are enabled; they read counters and recorded series only, so they fit both histograms."""
+    paces = {Pace.FAST: values.fast, Pace.SLOW: values.slow}
+    return tuple(
+        Group(name=f"claude-alerts-{pace.value}", interval=interval, rules=rules)
+        for pace, interval in paces.items()
+        if (rules := tuple(_alerts(values, pace)))
+    )
+
+
+def _alerts(values: Values, pace: Pace) -> Iterator[Alert]:
+    for name, build in SYMPTOMS.items():
+        given = values.alerts[name]
+        symptom = build(given)
+        if given.enabled and symptom.pace is pace:
+            yield Alert(
+                name=name,
+                expr=symptom.expr,
+                hold=given["for"],
+                keep=given["keep"],
+                labels={"severity": values.severities[given["severity"]], **values.labels},
+                annotations=annotations(values, name, symptom.summary, symptom.description, symptom.dashboard),
+            )

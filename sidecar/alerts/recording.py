@@ -1,0 +1,233 @@
+"""The recording rules: percentiles, ratios and rates under names that dashboards and alerts read.
+
+Short windows are computed from the counters. Windows of six hours and more add up a sampled copy of the 5-minute
+rates, part and whole apart, so that they cost little and still weigh every call the same.
+"""
+
+from typing import Final
+
+from sidecar.alerts.histograms import Buckets, Reading
+from sidecar.alerts.promql import (
+    ENDPOINT,
+    FAILURES,
+    JOB,
+    MODEL,
+    SERIES,
+    UNCOUNTED,
+    UNMEASURED,
+    USE,
+    by,
+    rate,
+    ratio,
+    share,
+)
+from sidecar.alerts.values import Values
+from sidecar.rules import Group, Recording, seconds
+
+SHORT: Final = ("5m", "30m", "1h")
+LONG: Final = ("6h", "1d", "3d")
+QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+_HISTORY: Final = 30
+"""Samples there must be before a usual silence is called usual: an hour of them at the default pace."""
+
+
+def recording_groups(buckets: Buckets, values: Values) -> tuple[Group, ...]:
+    """Build the recording rules for one way of storing histograms; names and meaning are the same for both."""
+    reading = Reading(buckets)
+    return (
+        Group(
+            name="claude-rates",
+            interval=values.fast,
+            rules=(
+                *(rule for window in SHORT for rule in _rates(window)),
+                *_silence(),
+            ),
+        ),
+        Group(name="claude-percentiles", interval=values.fast, rules=_percentiles(reading)),
+        Group(name="claude-history", interval=values.slow, rules=(*_samples(reading), *_history(values))),
+    )
+
+
+def _rates(window: str) -> tuple[Recording, ...]:
+    """Rates and ratios of one short window; the later rules read the earlier ones, which have far fewer series."""
+    outcomes = f"claude:calls_by_outcome:rate_{window}"
+    calls = f"claude:calls:rate_{window}"
+    phases = f"claude:timeouts_by_phase:rate_{window}"
+    attempts = f"claude:attempts:rate_{window}"
+    retried = f"claude:retried_calls:rate_{window}"
+
+    def only(outcome: str, comparison: str = "=~") -> str:
+        return f'sum without (outcome) ({outcomes}{{outcome{comparison}"{outcome}"}})'
+
+    recovered, ended = _retry_parts(retried)
+    return (
+        Recording(record=outcomes, expr=rate((*SERIES, "outcome"), "claude_calls_total", window)),
+        Recording(record=calls, expr=f"sum without (outcome) ({outcomes})"),
+        Recording(record=f"claude:timed_out_calls:rate_{window}", expr=f"{only('timeout', '=')}\nor\n{calls} * 0"),
+        Recording(record=f"claude:failed_calls:rate_{window}", expr=f"{only(FAILURES)}\nor\n{calls} * 0"),
+        Recording(record=f"claude:counted_calls:rate_{window}", expr=only(UNCOUNTED, "!~")),
+        # What attempts are set against: a rejected call sent nothing, and would hide how often the others tried.
+        Recording(record=f"claude:sent_calls:rate_{window}", expr=only("rejected", "!=")),
+        Recording(
+            record=f"claude:timeouts:ratio_{window}",
+            expr=ratio(f"claude:timed_out_calls:rate_{window}", calls),
+        ),
+        Recording(
+            record=f"claude:errors:ratio_{window}",
+            expr=ratio(f"claude:failed_calls:rate_{window}", f"claude:counted_calls:rate_{window}"),
+        ),
+        Recording(record=phases, expr=rate((*SERIES, "phase"), "claude_timeouts_total", window)),
+        Recording(
+            record=f"claude:timeouts_by_phase:share_{window}",
+            expr=f"{phases}\n/ ignoring (phase) group_left ()\n(sum without (phase) ({phases}) > 0)",
+        ),
+        Recording(record=attempts, expr=rate(SERIES, "claude_attempts_total", window)),
+        Recording(
+            record=f"claude:attempts_per_call:ratio_{window}",
+            expr=ratio(attempts, f"claude:sent_calls:rate_{window}"),
+        ),
+        Recording(record=retried, expr=rate((*ENDPOINT, "result"), "claude_retried_calls_total", window)),
+        Recording(record=f"claude:retry_success:ratio_{window}", expr=share(recovered, ended)),
+        Recording(
+            record=f"claude:breaker_rejections:rate_{window}",
+            expr=rate((*JOB, "breaker"), "claude_breaker_rejections_total", window),
+        ),
+        Recording(record=f"claude:stops:rate_{window}", expr=rate((*MODEL, "reason"), "claude_stops_total", window)),
+        Recording(record=f"claude:tokens:rate_{window}", expr=rate((*MODEL, "kind"), "claude_tokens_total", window)),
+    )
+
+
+def _retry_parts(retried: str) -> tuple[str, str]:
+    """Spell the calls that recovered and those that came to an end; abandoned ones are on neither side."""
+    return (
+        f'sum without (result) ({retried}{{result="recovered"}})',
+        f'sum without (result) ({retried}{{result=~"recovered|exhausted"}})',
+    )
+
+
+def _silence() -> tuple[Recording, ...]:
+    return (
+        Recording(
+            record="claude:in_flight_silent_seconds:max",
+            expr=by(ENDPOINT, "claude_in_flight_silent_seconds", "max"),
+        ),
+    )
+
+
+def _percentiles(reading: Reading) -> tuple[Recording, ...]:
+    measured = f'outcome!~"{UNMEASURED}"'
+    histograms = {
+        "call_duration_seconds": ("claude_call_duration_seconds", measured),
+        "attempt_duration_seconds": ("claude_attempt_duration_seconds", measured),
+        "first_token_seconds": ("claude_first_token_seconds", ""),
+    }
+    return (
+        *(
+            Recording(record=f"claude:{name}:{stat}_5m", expr=reading.quantile(q, SERIES, metric, "5m", matchers))
+            for name, (metric, matchers) in histograms.items()
+            for stat, q in QUANTILES.items()
+        ),
+        Recording(
+            record="claude:first_tokens:rate_5m",
+            expr=reading.observations(SERIES, "claude_first_token_seconds", "5m"),
+        ),
+    )
+
+
+def _samples(reading: Reading) -> tuple[Recording, ...]:
+    """Copy what long windows add up, at the slow pace: 1/8 of the samples, and far fewer series than the counters."""
+    copied = (
+        *("calls", "timed_out_calls", "failed_calls", "counted_calls", "sent_calls", "attempts", "retried_calls"),
+        *("stops", "tokens"),
+    )
+    return (
+        *(Recording(record=f"claude:{what}:sampled_5m", expr=f"claude:{what}:rate_5m") for what in copied),
+        # Idle moments are left out: they would make every silence of a quiet service look long.
+        Recording(record="claude:in_flight_silent_seconds:sampled", expr="claude:in_flight_silent_seconds:max > 0"),
+        Recording(record="claude:prompt_tokens:sampled_5m", expr=reading.total(MODEL, "claude_prompt_tokens", "5m")),
+        Recording(record="claude:prompts:sampled_5m", expr=reading.observations(MODEL, "claude_prompt_tokens", "5m")),
+        Recording(
+            record="claude:timeouts_by_phase:sampled_5m",
+            expr=by((*USE, "phase"), "claude:timeouts_by_phase:rate_5m"),
+        ),
+        *(
+            Recording(
+                record=f"claude:ok_call_duration_seconds:{stat}_1h",
+                expr=reading.quantile(
+                    QUANTILES[stat], (*USE, "stream"), "claude_call_duration_seconds", "1h", 'outcome="ok"'
+                ),
+            )
+            for stat in ("p95", "p99")
+        ),
+    )
+
+
+def _history(values: Values) -> tuple[Recording, ...]:
+    pace = seconds(values.slow)
+
+    def added(what: str, window: str) -> str:
+        return f"sum_over_time(claude:{what}:sampled_5m[{window}])"
+
+    def per_second(what: str, window: str) -> str:
+        return f"{added(what, window)} * ({pace:g} / {seconds(window):g})"
+
+    rules: list[Recording] = []
+    for window in LONG:
+        retried = f"claude:retried_calls:rate_{window}"
+        recovered, ended = _retry_parts(retried)
+        rules += (
+            Recording(record=f"claude:calls:rate_{window}", expr=per_second("calls", window)),
+            Recording(
+                record=f"claude:timeouts:ratio_{window}",
+                expr=ratio(added("timed_out_calls", window), added("calls", window)),
+            ),
+            Recording(
+                record=f"claude:errors:ratio_{window}",
+                expr=ratio(added("failed_calls", window), added("counted_calls", window)),
+            ),
+            Recording(
+                record=f"claude:attempts_per_call:ratio_{window}",
+                expr=ratio(added("attempts", window), added("sent_calls", window)),
+            ),
+            Recording(record=retried, expr=per_second("retried_calls", window)),
+            Recording(record=f"claude:retry_success:ratio_{window}", expr=share(recovered, ended)),
+        )
+    return (
+        *rules,
+        *_usual(pace),
+    )
+
+
+def _usual(pace: float) -> tuple[Recording, ...]:
+    """Record what is usual, for the alerts that compare with it."""
+    tokens, prompts = "claude:prompt_tokens:sampled_5m", "claude:prompts:sampled_5m"
+    silent = "claude:in_flight_silent_seconds:sampled[1d]"
+    return (
+        Recording(
+            record="claude:in_flight_silent_seconds:p95_1d",
+            expr=f"quantile_over_time(0.95, {silent})\nand\ncount_over_time({silent}) >= {_HISTORY}",
+        ),
+        Recording(
+            record="claude:stops:rate_1d", expr=f"sum_over_time(claude:stops:sampled_5m[1d]) * ({pace:g} / 86400)"
+        ),
+        Recording(
+            record="claude:timeouts_by_phase:rate_1d",
+            expr=f"sum_over_time(claude:timeouts_by_phase:sampled_5m[1d]) * ({pace:g} / 86400)",
+        ),
+        Recording(
+            record="claude:tokens:rate_1d", expr=f"sum_over_time(claude:tokens:sampled_5m[1d]) * ({pace:g} / 86400)"
+        ),
+        Recording(
+            record="claude:prompt_tokens:mean_1h",
+            expr=ratio(f"sum_over_time({tokens}[1h])", f"sum_over_time({prompts}[1h])"),
+        ),
+        Recording(
+            record="claude:prompt_tokens:mean_7d",
+            expr=ratio(f"sum_over_time({tokens}[7d])", f"sum_over_time({prompts}[7d])"),
+        ),
+        Recording(record="claude:prompts:count_7d", expr=f"sum_over_time({prompts}[7d]) * {pace:g}"),
+        # By job alone, for the alert that compares with the same hour of last week.
+        Recording(record="claude:job_calls:rate_1h", expr=by(JOB, "claude:calls:rate_1h")),
+        Recording(record="claude:job_calls:rate_1d", expr=by(JOB, "claude:calls:rate_1d")),
+    )
