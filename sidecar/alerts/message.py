@@ -6,8 +6,8 @@ holds what the first five minutes of searching would find.
 
 from typing import Final
 
-from sidecar.alerts.promql import JOB
 from sidecar.alerts.values import Values
+from sidecar.rules.promql import JOB
 
 PHASES: Final = {
     "pool": "no connection of the own pool was free: too many calls at once, or stalled streams that hold theirs",

@@ -6,8 +6,10 @@ rates, part and whole apart, so that they cost little and still weigh every call
 
 from typing import Final
 
-from sidecar.alerts.histograms import Buckets, Reading
-from sidecar.alerts.promql import (
+from sidecar.alerts.values import Values
+from sidecar.rules import Group, Recording, seconds
+from sidecar.rules.histograms import Buckets, Reading
+from sidecar.rules.promql import (
     ENDPOINT,
     FAILURES,
     JOB,
@@ -21,8 +23,6 @@ from sidecar.alerts.promql import (
     ratio,
     share,
 )
-from sidecar.alerts.values import Values
-from sidecar.rules import Group, Recording, seconds
 
 SHORT: Final = ("5m", "30m", "1h")
 LONG: Final = ("6h", "1d", "3d")

@@ -1,6 +1,7 @@
-"""Prometheus rules as plain data: what a rule is, how windows are spelled, how rules are written down as YAML.
+"""Prometheus rules: what a rule is, the expressions ours are made of, and how rules are written down as YAML.
 
-It knows neither our metrics nor objectives: `slo` and `alerts` build rules with it.
+It knows the labels our metrics carry, and how histograms are read, but no threshold and no objective: `slo` and
+`alerts` build rules with it.
 """
 
 from sidecar.rules.durations import duration, seconds

@@ -49,7 +49,7 @@ def stops(reason: str) -> str:
 CUT_SHORT = (
     Case(
         alert="ClaudeAnswersCutShort",
-        sentence="a third of the answers stops at max_tokens: told 15 m after the hour shows a tenth, until it does not",
+        sentence="a third of the answers stops at max_tokens: told 15 m after an hour shows a tenth, until it does not",
         series={
             stops("end_turn"): counter(("4h", 6), ("2h", 4), ("4h", 6)),
             stops("max_tokens"): counter(("4h", 0), ("2h", 2), ("4h", 0)),

@@ -15,6 +15,9 @@ MAY_IMPORT = {
     "telemetry": {"model", "_version"},
     "admin": {"telemetry"},
     "chaos": {"model", "wire"},
+    "rules": {"model"},
+    "slo": {"model", "rules", "_version"},
+    "alerts": {"model", "rules", "slo", "_version"},
 }
 
 

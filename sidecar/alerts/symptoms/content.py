@@ -1,9 +1,9 @@
 """Slow changes in what is asked and answered: never urgent, always a cause of something later."""
 
 from sidecar.alerts.message import PERCENT, number, selecting, sentences, value_of
-from sidecar.alerts.promql import MODEL, by, count, more_than, nested, ratio
 from sidecar.alerts.symptoms.symptom import Pace, Symptom
 from sidecar.alerts.values import AlertValues
+from sidecar.rules.promql import MODEL, by, count, more_than, nested, ratio
 
 _DASHBOARD = "claude-tokens"
 _CUT = 'reason="max_tokens"'

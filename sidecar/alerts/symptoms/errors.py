@@ -1,9 +1,9 @@
 """Answers that say no, are broken, or stop half-way."""
 
 from sidecar.alerts.message import ABOUT_JOB, choice, load, number, selecting, sentences, when
-from sidecar.alerts.promql import MODEL, count, more_than, ratio
 from sidecar.alerts.symptoms.symptom import Symptom
 from sidecar.alerts.values import AlertValues
+from sidecar.rules.promql import MODEL, count, more_than, ratio
 
 # Other paths may well answer 404 in good health: a file or a batch that is gone.
 _ASKING = 'endpoint=~"messages|messages.count_tokens|complete"'

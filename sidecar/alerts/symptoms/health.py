@@ -1,9 +1,9 @@
 """The sidecar itself: told when what it tells can no longer be believed, or when nothing is told at all."""
 
 from sidecar.alerts.message import WHOLE, selecting, sentences, value_of
-from sidecar.alerts.promql import JOB, PROCESS, count, more_than
 from sidecar.alerts.symptoms.symptom import Pace, Symptom
 from sidecar.alerts.values import AlertValues
+from sidecar.rules.promql import JOB, PROCESS, count, more_than
 
 _DASHBOARD = "claude-sidecar-health"
 

@@ -1,9 +1,9 @@
 """Answers that come, but late. Thresholds differ by profile: a batch job may take minutes, a chat may not."""
 
 from sidecar.alerts.message import DURATION, prompts, selecting, sentences, value_of
-from sidecar.alerts.promql import SERIES, nested
 from sidecar.alerts.symptoms.symptom import Symptom
 from sidecar.alerts.values import AlertValues
+from sidecar.rules.promql import SERIES, nested
 
 _DASHBOARD = "claude-latency"
 _TO = "{{ $labels.job }} to {{ $labels.model }} ({{ $labels.endpoint }}, profile {{ $labels.profile }})"

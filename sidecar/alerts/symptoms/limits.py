@@ -1,10 +1,10 @@
 """Too much for the API (529), too much for your account (429), and soon so."""
 
 from sidecar.alerts.message import ABOUT_JOB, number, selecting, sentences, value_of
-from sidecar.alerts.promql import JOB, MODEL, by, count, more_than, ratio
 from sidecar.alerts.symptoms.symptom import Symptom
 from sidecar.alerts.values import AlertValues
 from sidecar.rules import seconds
+from sidecar.rules.promql import JOB, MODEL, by, count, more_than, ratio
 
 _DASHBOARD = "claude-breakers-limits"
 _LIMIT = (*JOB, "kind")

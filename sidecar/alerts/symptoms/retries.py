@@ -12,9 +12,9 @@ from sidecar.alerts.message import (
     value_of,
     when,
 )
-from sidecar.alerts.promql import JOB, MODEL, by, count, more_than, ratio
 from sidecar.alerts.symptoms.symptom import Symptom
 from sidecar.alerts.values import AlertValues
+from sidecar.rules.promql import JOB, MODEL, by, count, more_than, ratio
 
 _BREAKER = (*JOB, "breaker")
 _STATES = "claude_breaker_state"

@@ -5,9 +5,9 @@ call always. How long a stream may stall is not judged: a stalled stream's own s
 """
 
 from sidecar.alerts.message import DURATION, WHOLE, selecting, sentences, value_of
-from sidecar.alerts.promql import USE, by, more_than
 from sidecar.alerts.symptoms.symptom import Pace, Symptom
 from sidecar.alerts.values import AlertValues
+from sidecar.rules.promql import USE, by, more_than
 
 _CALLS = {"first_byte": '{stream="false"}', "deadline": ""}
 """Phase -> which calls it can cut off."""

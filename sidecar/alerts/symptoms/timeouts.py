@@ -13,9 +13,9 @@ from sidecar.alerts.message import (
     sentences,
     value_of,
 )
-from sidecar.alerts.promql import ENDPOINT, JOB, MODEL, by, count, more_than, nested, ratio
 from sidecar.alerts.symptoms.symptom import Symptom
 from sidecar.alerts.values import AlertValues
+from sidecar.rules.promql import ENDPOINT, JOB, MODEL, by, count, more_than, nested, ratio
 
 _DASHBOARD = "claude-timeouts-retries"
 _TIMED_OUT = 'outcome="timeout"'

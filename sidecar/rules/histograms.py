@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sidecar.alerts.promql import by, series
+from sidecar.rules.promql import by, series
 
 
 class Buckets(StrEnum):
