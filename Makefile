@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help demo test check format lock test-matrix bench mutation clean
+.PHONY: help demo test check format lock test-matrix bench mutation alerts clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ bench: .venv/.made ## Run the benchmarks (ratios, in CPU time)
 
 mutation: .venv/.made ## Mutate sidecar/policy; its tests must kill 95 %, and every survivor be explained
 	@$(PY) scripts/mutation.py
+
+alerts: .venv/.made ## Write alerts/ anew (a test fails when it differs from what this makes)
+	@rm -rf alerts
+	@for kind in native classic; do .venv/bin/sidecar export alerts alerts --$$kind >/dev/null 2>&1; done
 
 clean: ## Remove everything that was made here
 	rm -rf .venv mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist

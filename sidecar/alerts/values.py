@@ -3,6 +3,7 @@
 An override must name something that exists and have its type; every fault is told with its place.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -106,6 +107,8 @@ def _as_yaml(setting: str) -> str:
         raise ValuesError([Fault(1, "a setting is KEY=VALUE, such as ClaudeTimeoutSpike.ratio=0.1")], setting)
     if keys[0].startswith("Claude"):
         keys.insert(0, "alerts")
+    if keys[0] in _FREE:
+        value = json.dumps(value)  # a label's value is a text, whatever it looks like
     return "".join("{" + f"{key}: " for key in keys) + value + "}" * len(keys)
 
 
@@ -118,8 +121,7 @@ def _merge(into: dict[str, Any], documents: list[Document], where: str) -> None:
 
 def _overlay(document: Document, into: dict[str, Any], node: Node, what: str) -> None:
     given = document.mapping(node, what)
-    if not into.keys() & _FREE or what == "the file":
-        document.known(given, tuple(into), what)
+    document.known(given, tuple(into), what)
     for key, child in given.items():
         if key not in into:
             continue

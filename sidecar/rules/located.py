@@ -6,6 +6,7 @@ Hostile input is met here once: size and nesting are bounded, aliases and duplic
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
 
@@ -127,8 +128,7 @@ class Document:
         """Refuse the keys that mean nothing here."""
         for key, node in found.items():
             if key not in allowed:
-                hint = _closest(key, allowed)
-                self.error(node.line, f"{what} has no key {key!r}{hint}; it may have {', '.join(allowed)}")
+                self.error(node.line, f"{what} has no key {key!r}; {_hint(key, allowed)}")
 
 
 def parse_documents(text: str) -> tuple[list[Document], list[Fault]]:
@@ -219,8 +219,6 @@ def _kind(node: Node) -> str:
     return repr(node.value)[:60]
 
 
-def _closest(key: str, allowed: tuple[str, ...]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415  # only when something is wrong
-
+def _hint(key: str, allowed: tuple[str, ...]) -> str:
     close = get_close_matches(key, allowed, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return f"did you mean {close[0]!r}?" if close else f"it may have {', '.join(allowed)}"

@@ -89,17 +89,8 @@ def _short_windows(slo: Slo, buckets: Buckets) -> Iterator[Rule]:
         found = counted(slo.indicator, window, buckets)
         labels = _labels(slo, window)
         yield Recording(record=f"slo:sli_total:events{window}", expr=found.total, labels=labels)
-        yield Recording(
-            record=f"slo:sli_error:events{window}", expr=_even_if_none(slo, found.error, window), labels=labels
-        )
+        yield Recording(record=f"slo:sli_error:events{window}", expr=found.error, labels=labels)
         yield _ratio_of(slo, window)
-
-
-def _even_if_none(slo: Slo, error: str, window: str) -> str:
-    """Let a foreign error query without any series mean that nothing failed."""
-    if isinstance(slo.indicator, Calls):
-        return error
-    return f"{error}\nor\nslo:sli_total:events{window}{_mine(slo)} * 0"
 
 
 def _long_windows(slo: Slo, pace: float) -> Iterator[Rule]:

@@ -68,6 +68,8 @@ def _read(document: Document, root: dict[str, Node], indicators: dict[str, Node]
     if not objectives:
         document.error(line, "objectives is missing or empty: there is nothing to generate")
     targets = [(node, target) for node in objectives if (target := _target(document, node)) is not None]
+    description = document.text(spec.get("description"), "description") or ""
+    labels = labels_in(document, metadata.get("labels"))
     if name is None or service is None or indicator is None:
         return []
     return [
@@ -77,8 +79,8 @@ def _read(document: Document, root: dict[str, Node], indicators: dict[str, Node]
             objective=target,
             indicator=indicator,
             period=period,
-            description=document.text(spec.get("description"), "description") or "",
-            labels=labels_in(document, metadata.get("labels")),
+            description=description,
+            labels=labels,
             origin=VERSION,
             line=node.line,
             places={**lines_of(spec), "objective": node.line},

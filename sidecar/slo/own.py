@@ -39,25 +39,27 @@ def _read(document: Document, node: Node, service: str, labels: dict[str, str]) 
     name = name_in(document, found.get("name"), "name", node.line)
     objective = percent_in(document, found.get("objective"), node.line)
     indicator = _calls(document, found, node.line)
+    period = period_in(document, found.get("window"), "window")
+    description = document.text(found.get("description"), "description") or ""
+    labels = {**labels, **labels_in(document, found.get("labels"))}
+    page, ticket = (_notice(document, found.get(what), what) for what in ("page", "ticket"))
+    minimum_calls = _minimum(document, found.get("minimum_calls"), "minimum_calls", _MINIMUM_CALLS)
+    minimum_failures = _minimum(document, found.get("minimum_failures"), "minimum_failures", _MINIMUM_FAILURES)
+    # Only now, so that one fault hides no other.
     if name is None or objective is None or indicator is None:
         return None
-    minimum_calls = document.number(found.get("minimum_calls"), "minimum_calls")
-    minimum_failures = document.number(found.get("minimum_failures"), "minimum_failures")
-    for key in ("minimum_calls", "minimum_failures"):
-        if key in found and (document.number(found[key], key) or 0) < 0:
-            document.error(found[key].line, f"{key} must be 0 or more")
     return Slo(
         service=service,
         name=name,
         objective=objective,
         indicator=indicator,
-        period=period_in(document, found.get("window"), "window"),
-        description=document.text(found.get("description"), "description") or "",
-        labels={**labels, **labels_in(document, found.get("labels"))},
-        page=_notice(document, found.get("page"), "page"),
-        ticket=_notice(document, found.get("ticket"), "ticket"),
-        minimum_calls=_MINIMUM_CALLS if minimum_calls is None else minimum_calls,
-        minimum_failures=_MINIMUM_FAILURES if minimum_failures is None else minimum_failures,
+        period=period,
+        description=description,
+        labels=labels,
+        page=page,
+        ticket=ticket,
+        minimum_calls=minimum_calls,
+        minimum_failures=minimum_failures,
         line=node.line,
         places=lines_of(found),
     )
@@ -123,6 +125,15 @@ def _notice(document: Document, node: Node | None, what: str) -> Notice | None:
         return None
     severity = document.text(node, f"{what} (true, false, or a severity)")
     return Notice(severity=severity)
+
+
+def _minimum(document: Document, node: Node | None, what: str, default: float) -> float:
+    value = document.number(node, what)
+    if node is None or value is None:
+        return default
+    if value < 0:
+        document.error(node.line, f"{what} must be 0 or more, not {value:g}")
+    return value
 
 
 def name_in(document: Document, node: Node | None, what: str, line: int) -> str | None:

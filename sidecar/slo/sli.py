@@ -23,7 +23,9 @@ def counted(indicator: Calls | Events, window: str, buckets: Buckets) -> Counted
     """Count the bad events and all events of a window."""
     if isinstance(indicator, Events):
         part, total = in_window(indicator.error, window), in_window(indicator.total, window)
-        return Counted(f"({total})\n-\n({part})" if indicator.good else f"({part})", f"({total})")
+        # Counters often appear with their first event: a part without series means none of it happened.
+        part = f"(\n  ({part})\n  or\n  ({total}) * 0\n)"
+        return Counted(f"({total})\n-\n{part}" if indicator.good else part, f"({total})")
     return _calls(indicator, window, buckets)
 
 

@@ -37,6 +37,8 @@ def _read(document: Document, node: Node, service: str, labels: dict[str, str]) 
     alert = document.text(alerting.get("name"), "alerting.name")
     if alert is None and (page or ticket):
         document.error(node.line, "alerting.name is missing: the alerts would have no name")
+    description = document.text(found.get("description"), "description") or ""
+    labels = {**labels, **labels_in(document, found.get("labels"))}
     if name is None or objective is None or indicator is None:
         return None
     return Slo(
@@ -44,8 +46,8 @@ def _read(document: Document, node: Node, service: str, labels: dict[str, str]) 
         name=name,
         objective=objective,
         indicator=indicator,
-        description=document.text(found.get("description"), "description") or "",
-        labels={**labels, **labels_in(document, found.get("labels"))},
+        description=description,
+        labels=labels,
         alert=alert or "",
         page=page,
         ticket=ticket,

@@ -1,0 +1,81 @@
+"""``sidecar export``: writes what other tools load."""
+
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from sidecar.alerts import ValuesError, load_values
+from sidecar.alerts.export import Format, Layout, bundle, default_slos, write
+from sidecar.alerts.values import Values
+from sidecar.cli.slo import bucket_options, read
+from sidecar.rules.histograms import Buckets
+
+
+@click.group("export")
+def command() -> None:
+    """Write files for Prometheus and its companions."""
+
+
+@command.command("alerts")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@bucket_options
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(Format)),
+    default=Format.PROMETHEUS,
+    show_default=True,
+    help="Rule files, or PrometheusRule resources for the operator.",
+)
+@click.option("--values", "values_file", type=click.File(encoding="utf-8"), help="Your own values (YAML); - is stdin.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="One value, as ClaudeTimeoutSpike.ratio=0.1."
+)
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label for every alert.")
+@click.option(
+    "--slo", "slo_file", type=click.File(encoding="utf-8"), help="Your objectives instead of the default ones."
+)
+@click.option("--resource-label", "resource_labels", multiple=True, metavar="NAME=VALUE", help="For PrometheusRules.")
+@click.option("--force", is_flag=True, help="Overwrite slo.yaml and values.yaml too, where they were changed.")
+def alerts(  # options explain themselves above
+    *,
+    folder: Path,
+    buckets: Buckets,
+    form: str,
+    values_file: TextIO | None,
+    settings: tuple[str, ...],
+    labels: tuple[str, ...],
+    slo_file: TextIO | None,
+    resource_labels: tuple[str, ...],
+    force: bool,
+) -> None:
+    """Write recording rules, alerts, SLO rules, runbooks and an Alertmanager example into DIR."""
+    values = _values(values_file, (*settings, *(f"labels.{label}" for label in labels)))
+    where = slo_file.name if slo_file else "slo.yaml"
+    slos = read(where, slo_file.read() if slo_file else default_slos(), (buckets,))
+    layout = Layout(buckets=buckets, form=Format(form), resource_labels=dict(map(_pair, resource_labels)))
+    for done in write(folder, bundle(values, slos, layout), force=force):
+        click.echo(f"{'kept   ' if done.kept else 'written'} {done.path}")
+    other = Buckets.NATIVE if buckets is Buckets.CLASSIC else Buckets.CLASSIC
+    if (folder / "rules" / f"recording-{other}.yaml").exists():
+        click.echo(f"note: load either the {buckets} or the {other} rules, not both", err=True)
+    if values.runbooks == load_values().runbooks:
+        click.echo(
+            "note: publish DIR/runbooks and say where: --set links.runbooks=URL (the alerts' links lead nowhere yet)",
+            err=True,
+        )
+
+
+def _values(file: TextIO | None, settings: tuple[str, ...]) -> Values:
+    try:
+        return load_values(file.read() if file else None, settings, where=file.name if file else "values")
+    except ValuesError as error:
+        raise click.ClickException(f"the values are wrong\n{error}") from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+    return name, value
