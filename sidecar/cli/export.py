@@ -23,8 +23,8 @@ def command() -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(list(Format)),
-    default=Format.PROMETHEUS,
+    type=click.Choice([form.value for form in Format]),
+    default=Format.PROMETHEUS.value,
     show_default=True,
     help="Rule files, or PrometheusRule resources for the operator.",
 )

@@ -34,7 +34,7 @@ def _lines(slo: Slo, buckets: Buckets) -> Iterator[str]:
             )
     allowed = budget(slo.objective)
     yield (
-        f"  budget  {allowed * 100:.4g} %: {allowed * 100000:.4g} of 100,000 may fail, or all of them for"
+        f"  budget  {float(allowed) * 100:.4g} %: {float(allowed) * 100000:.4g} of 100,000 may fail, or all of them for"
         f" {_spoken(float(allowed) * seconds(slo.period))}"
     )
     for what, notice, pairs in (("page", slo.page, PAGE), ("ticket", slo.ticket, TICKET)):

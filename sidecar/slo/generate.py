@@ -181,7 +181,7 @@ def _condition(slo: Slo, pair: Pair) -> str:
 
 
 def _annotations(slo: Slo, kind: str, links: Links) -> dict[str, str]:
-    mine = f'sloth_id="{slo.id}"'
+    mine, allowed = f'sloth_id="{slo.id}"', float(budget(slo.objective))
 
     def now(record: str, form: str) -> str:
         found = f"{{{{ . | first | value | {form} }}}}"
@@ -192,8 +192,8 @@ def _annotations(slo: Slo, kind: str, links: Links) -> dict[str, str]:
         " fast.",
         "summary": f"The error budget of {slo.id} ({slo.objective:g} % over {slo.period}) burns too fast",
         "description": f"{{{{ $value | humanizePercentage }}}} of events fail; the budget allows"
-        f" {budget(slo.objective) * 100:.4g} %. It burns {now('slo:current_burn_rate:ratio', 'printf `%.1f`')} times as"
-        f" fast as it may, and {now('slo:period_error_budget_remaining:ratio', 'humanizePercentage')} of it is left."
+        f" {allowed * 100:.4g} %. It burns {now('slo:current_burn_rate:ratio', 'printf `%.1f`')} times as fast"
+        f" as it may, and {now('slo:period_error_budget_remaining:ratio', 'humanizePercentage')} of it is left."
         "{{ with query `min(slo:error_budget_exhaustion:timestamp_seconds{" + mine + "}) - time()` }}"
         " At the pace of the last six hours it is used up in {{ . | first | value | humanizeDuration }}.{{ end }}",
         "runbook_url": f"{links.runbooks}/ClaudeErrorBudgetBurn.md",

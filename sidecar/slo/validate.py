@@ -56,7 +56,7 @@ def _alerts(slo: Slo) -> Iterator[Fault]:
 
 
 def _why(pair: Pair, slo: Slo) -> str:
-    allowed, factor = budget(slo.objective), pair.factor(slo.period)
+    allowed, factor = float(budget(slo.objective)), float(pair.factor(slo.period))
     return (
         f"with {slo.objective:g} % it would need {allowed * 100:.4g} % x {factor:.4g} = {allowed * factor * 100:.4g} %"
         f" of all events to fail within {pair.long}"
