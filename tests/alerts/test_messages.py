@@ -115,9 +115,9 @@ def test_a_hostile_model_name_stays_a_name(tmp_path: Path) -> None:
                         },
                         "exp_annotations": {
                             "summary": 'The breaker x"} or vector(1) or {a="{{ . }}%s` of app is open',
-                            "description": "It is not closed in 100% of 1 processes; the failure ratio is 0, and 0"
-                            " calls were refused in 5m without being sent. It opened because most attempts failed; it closes"
-                            " by itself once its probes succeed, so look for what fails.",
+                            "description": "It is not closed in 100% of 1 processes; the failure ratio is 0, and"
+                            " 0 calls were refused in 5m without being sent. It opened because most attempts failed; it"
+                            " closes by itself once its probes succeed, so look for what fails.",
                             "runbook_url": "https://claude-sidecar.example/runbooks/ClaudeBreakerOpen.md",
                             "dashboard_url": "http://localhost:3000/d/claude-breakers-limits?var-job=app",
                         },

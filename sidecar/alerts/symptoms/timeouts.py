@@ -85,7 +85,8 @@ def rate_high(t: AlertValues) -> Symptom:
 
 def calls_hanging(t: AlertValues) -> Symptom:
     """Tell a silent upstream by the calls under way: nothing has ended yet, so no counter moves."""
-    silent = "claude:in_flight_silent_seconds:max"
+    # Not the recorded maximum: another group records it, and waiting for that costs up to one more interval.
+    silent = by(ENDPOINT, "claude_in_flight_silent_seconds", "max")
     usual = "claude:in_flight_silent_seconds:p95_1d offset 10m"
     answered = by(ENDPOINT, f'rate(claude_calls_total{{outcome="ok"}}[{t["window"]}])')
     usually = by(ENDPOINT, 'rate(claude_calls_total{outcome="ok"}[1h])')
