@@ -11,6 +11,7 @@ from typing import Final
 from sidecar._version import __version__
 from sidecar.rules import Alert, Group, Recording, Rule, seconds
 from sidecar.rules.histograms import Buckets
+from sidecar.rules.promql import nested
 from sidecar.slo.burn import PAGE, TICKET, Pair, budget, possible
 from sidecar.slo.sli import counted, ratio
 from sidecar.slo.spec import Calls, Ratio, Slo
@@ -153,10 +154,12 @@ def _burn(slo: Slo, window: str) -> str:
 def _alerts(slo: Slo, links: Links) -> Iterator[Alert]:
     for kind, notice, pairs in (("page", slo.page, PAGE), ("ticket", slo.ticket, TICKET)):
         conditions = [_condition(slo, pair) for pair in pairs if possible(pair, slo.objective, slo.period)]
+        either = "\nor ignoring (sloth_window)\n".join(conditions)
         if notice is not None and conditions:
             yield Alert(
                 name=slo.alert,
-                expr="\nor ignoring (sloth_window)\n".join(conditions),
+                # One alert, whichever window shows it: with the window's label it would end and begin anew.
+                expr=f"max without (sloth_window) {nested(either)}",
                 hold=notice.hold,
                 labels={
                     # Also in the expression, but here a linter sees that two objectives' alerts are not the same.

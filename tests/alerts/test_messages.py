@@ -76,7 +76,7 @@ def test_load_and_longer_prompts_are_told(tmp_path: Path) -> None:
             f"claude:prompt_tokens:mean_1h{{{MODEL}}}": gauge(("10m", 3000)),
             f"claude:prompt_tokens:mean_7d{{{MODEL}}}": gauge(("10m", 1500)),
         },
-        f"{NUMBERS} Affected: 1 of the 1 models this job calls. Meanwhile 120 attempts were answered 429 or 529: load,"
+        f"{NUMBERS} Affected: 1 of the 1 models this job calls. Meanwhile 48 attempts were answered 429 or 529: load,"
         " yours or the API's, is part of it. Prompts are 2.0 times as long as the mean of the last seven days, which"
         " alone makes answers slower.",
         tmp_path,
