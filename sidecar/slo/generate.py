@@ -14,7 +14,7 @@ from sidecar.rules.histograms import Buckets
 from sidecar.rules.promql import nested
 from sidecar.slo.burn import PAGE, TICKET, Pair, budget, possible
 from sidecar.slo.sli import counted, ratio
-from sidecar.slo.spec import Calls, Ratio, Slo
+from sidecar.slo.spec import Ratio, Slo
 
 SHORT: Final = ("5m", "30m", "1h")
 LONG: Final = ("2h", "6h", "1d", "3d")
@@ -71,10 +71,9 @@ def _mine(slo: Slo) -> str:
 
 def _ratio_of(slo: Slo, window: str) -> Recording:
     error, total = f"slo:sli_error:events{window}{_mine(slo)}", f"slo:sli_total:events{window}{_mine(slo)}"
-    quotient = f"{error}\n/\n({total} > 0)"
-    # A cancelled stream that began late counts as slow, though cancelled calls are not in the total.
-    expr = f"clamp_max(\n  {error}\n  /\n  ({total} > 0)\n, 1)" if isinstance(slo.indicator, Calls) else quotient
-    return Recording(record=f"slo:sli_error:ratio_rate{window}", expr=expr, labels=_labels(slo, window))
+    return Recording(
+        record=f"slo:sli_error:ratio_rate{window}", expr=f"{error}\n/\n({total} > 0)", labels=_labels(slo, window)
+    )
 
 
 def _short_windows(slo: Slo, buckets: Buckets) -> Iterator[Rule]:

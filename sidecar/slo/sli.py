@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sidecar.model import Outcome
 from sidecar.rules.histograms import Buckets
-from sidecar.rules.promql import FAILURES, JOB, UNCOUNTED, by, count, series
+from sidecar.rules.promql import FAILURES, JOB, UNCOUNTED, by, count, nested, series
 from sidecar.slo.buckets import classic_bound, le_matcher, native_bound
 from sidecar.slo.selectors import in_window
 from sidecar.slo.spec import Calls, Events, Kind, Ratio
@@ -48,29 +48,30 @@ def _calls(calls: Calls, window: str, buckets: Buckets) -> Counted:
     error = f"({failed} or {total} * 0)"
     if calls.threshold is not None:
         # Slow successes and failures are added up, so that an outage, in which nothing is slow because nothing
-        # succeeds, spends the budget too. A histogram's series misses its first observation; as the slow ones are a
-        # difference within it, that can only make them fewer by one.
-        slow = _slow(calls.kind, calls.threshold, which, window, buckets)
-        error = f"{error}\n+\n(\n  clamp_min(\n{_indented(slow)}\n  , 0)\n  or {total} * 0\n)"
+        # succeeds, spends the budget too.
+        ok = count(JOB, "claude_calls_total", window, ",".join((*which, *stream, f'outcome="{Outcome.OK}"')))
+        slow = f"{ok}\n*\n(1 - {_within(calls.kind, calls.threshold, which, window, buckets)})"
+        # Without a single observation there is no share but NaN, which `>= 0` drops.
+        error = f"{error}\n+\n({nested(slow)} >= 0 or {total} * 0)"
     return Counted(error, total)
 
 
-def _slow(kind: Kind, threshold: float, which: tuple[str, ...], window: str, buckets: Buckets) -> str:
-    """Count what took longer than the threshold: of calls the successful ones, of streams those that began."""
+def _within(kind: Kind, threshold: float, which: tuple[str, ...], window: str, buckets: Buckets) -> str:
+    """Spell the share within the threshold: of successful calls, or of streams that began.
+
+    Only a share is taken from the histogram, never a number: its series misses its first observation, and native
+    histograms are extrapolated otherwise than the counters that a number would be added to.
+    """
     metric = "claude_call_duration_seconds" if kind is Kind.LATENCY else "claude_first_token_seconds"
-    matchers = (*which, 'outcome="ok"') if kind is Kind.LATENCY else which
+    matchers = (*which, f'outcome="{Outcome.OK}"') if kind is Kind.LATENCY else which
     if buckets is Buckets.NATIVE:
         observed = by(JOB, f"increase({series(metric, ','.join(matchers), window)})")
-        return f"histogram_count({observed})\n* (1 - histogram_fraction(0, {native_bound(threshold)!r}, {observed}))"
+        return f"histogram_fraction(0, {native_bound(threshold)!r}, {observed})"
     bound = classic_bound(threshold)
     if bound is None:
         raise ValueError(f"no classic bucket can tell {threshold:g} s; validate() says so")
     within = count(JOB, f"{metric}_bucket", window, ",".join((*matchers, le_matcher(bound))))
-    return f"{count(JOB, f'{metric}_count', window, ','.join(matchers))}\n- {within}"
-
-
-def _indented(expr: str) -> str:
-    return "\n".join(f"    {line}" for line in expr.splitlines())
+    return f"{within} / {count(JOB, f'{metric}_count', window, ','.join(matchers))}"
 
 
 def _matchers(calls: Calls) -> tuple[str, ...]:

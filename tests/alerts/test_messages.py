@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.alerts.message import PHASES
+from sidecar.model import Phase
 from tests.alerts.promtool import APP, MODEL, SERIES, Line, counter, gauge, rules_for, run
 
 OK = f'claude_calls_total{{{SERIES},stream="true",outcome="ok"}}'
@@ -45,6 +46,10 @@ def says(series: dict[str, Line], description: str, folder: Path, alert: str = "
     }
     passed, said = run(folder, rules_for(alert, whole, ()), test, "15s")
     assert passed, said
+
+
+def test_every_phase_has_a_meaning() -> None:
+    assert set(PHASES) == set(Phase)
 
 
 NUMBERS = "120 of 600 calls timed out in 2m; usual over 1d is 0."

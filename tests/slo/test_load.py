@@ -1,11 +1,16 @@
 """Objectives read from files: three formats, and every fault with its line."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.rules.histograms import Buckets
 from sidecar.slo import Calls, Events, Kind, Ratio, errors, load, validate
+from sidecar.slo.buckets import CLASSIC_OCTAVES, NATIVE_PER_OCTAVE
+from sidecar.telemetry.families import LATENCY
+from sidecar.telemetry.histogram import MAX_SCHEMA
 
 OWN = """\
 version: sidecar/v1
@@ -259,6 +264,11 @@ def test_good_and_total_swapped_is_told() -> None:
 def test_all_faults_are_told_at_once() -> None:
     broken = OWN.replace("99", "200").replace("28d", "x").replace("4s", "y").replace("chat", "C")
     assert len(errors(load(broken)[1])) == 4
+
+
+def test_the_bounds_thresholds_are_held_to_are_those_that_are_exposed() -> None:
+    assert (LATENCY.low, LATENCY.high) == CLASSIC_OCTAVES
+    assert math.log2(NATIVE_PER_OCTAVE) == MAX_SCHEMA
 
 
 def test_a_classic_threshold_is_lowered_to_its_bucket_or_refused() -> None:
