@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help demo test check format lock test-matrix bench mutation alerts clean
+.PHONY: help demo test check format lock test-matrix bench mutation alerts dashboards screenshots clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,14 @@ mutation: .venv/.made ## Mutate sidecar/policy; its tests must kill 95 %, and ev
 alerts: .venv/.made ## Write alerts/ anew (a test fails when it differs from what this makes)
 	@rm -rf alerts
 	@for kind in native classic; do .venv/bin/sidecar export alerts alerts --$$kind >/dev/null 2>&1; done
+
+dashboards: .venv/.made ## Write the dashboards anew (a test fails when they differ from what this makes)
+	@$(PY) -m dashboards.src
+	@rm -rf dashboards/*.json dashboards/provisioning
+	@.venv/bin/sidecar export dashboards dashboards >/dev/null
+
+screenshots: .venv/.made ## Draw the README's dashboard picture (RENDER=program, see docs/dashboards.md)
+	@servers=$$(scripts/servers); PATH="$$servers$$PATH" $(PY) scripts/screenshots.py
 
 clean: ## Remove everything that was made here
 	rm -rf .venv mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist

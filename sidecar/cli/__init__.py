@@ -11,7 +11,7 @@ from sidecar._version import __version__
 # imports none of the modules.
 _COMMANDS: Final = {
     "collect": ("sidecar.cli.collect", "Receive what many processes report, and serve it as one scrape target."),
-    "export": ("sidecar.cli.export", "Write alert rules, runbooks and their companions into a folder."),
+    "export": ("sidecar.cli.export", "Write alert rules, runbooks or Grafana dashboards into a folder."),
     "slo": ("sidecar.cli.slo", "Check and explain objectives, and make rules of them."),
     "chaos": ("sidecar.cli.chaos", "A fake Claude API that misbehaves on command."),
     "demo": (

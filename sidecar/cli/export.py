@@ -9,6 +9,9 @@ from sidecar.alerts import ValuesError, load_values
 from sidecar.alerts.export import Format, Layout, bundle, default_slos, write
 from sidecar.alerts.values import Values
 from sidecar.cli.slo import bucket_options, read
+from sidecar.dashboards import Form, Settings
+from sidecar.dashboards import bundle as dashboard_files
+from sidecar.dashboards import write as write_dashboards
 from sidecar.rules.histograms import Buckets
 
 
@@ -65,6 +68,35 @@ def alerts(  # options explain themselves above
             "note: publish DIR/runbooks and say where: --set links.runbooks=URL (the alerts' links lead nowhere yet)",
             err=True,
         )
+
+
+@command.command("dashboards")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([form.value for form in Form]),
+    default=Form.JSON.value,
+    show_default=True,
+    help="JSON files with provisioning for Grafana; ConfigMaps; or GrafanaDashboard resources for the operator.",
+)
+@click.option("--datasource-uid", metavar="UID", help="The Prometheus data source they open with.")
+@click.option("--folder", "title", default="Claude", show_default=True, help="Grafana's folder for them.")
+@click.option(
+    "--resource-label", "resource_labels", multiple=True, metavar="NAME=VALUE", help="For ConfigMaps and resources."
+)
+def dashboards(
+    *, folder: Path, form: str, datasource_uid: str | None, title: str, resource_labels: tuple[str, ...]
+) -> None:
+    """Write the Grafana dashboards into DIR, with what provisions them."""
+    try:
+        settings = Settings(
+            form=Form(form), datasource_uid=datasource_uid, folder=title, labels=dict(map(_pair, resource_labels))
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    for path in write_dashboards(folder, dashboard_files(settings)):
+        click.echo(f"written {path}")
 
 
 def _values(file: TextIO | None, settings: tuple[str, ...]) -> Values:

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "chaos": {"model", "wire"},
     "rules": {"model"},
     "slo": {"model", "rules", "_version"},
+    "dashboards": set[str](),
     "alerts": {"model", "rules", "slo", "_version"},
 }
 

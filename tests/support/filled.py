@@ -1,6 +1,7 @@
 """A Prometheus storage that looks as if claude-sidecar had been scraped, and its rules evaluated, for some hours."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,23 +19,26 @@ _PROCESS: Final = {
 }
 
 
-def rules() -> tuple[Group, ...]:
+def rules(*, alerts: bool = True) -> tuple[Group, ...]:
     """Return everything a default installation loads, for classic buckets: the backfilled text has no others."""
     values, (slos, _) = load_values(), load(default_slos())
     return (
         *recording_groups(Buckets.CLASSIC, values),
         *generate(slos, Buckets.CLASSIC),
-        *alert_groups(values),
+        *(alert_groups(values) if alerts else ()),
     )
 
 
-def fill(home: Path, scenario: Scenario, fleet: Fleet, span: Span) -> None:
-    """Let the traffic happen, scrape it, evaluate the rules over it, and store it all under ``home``."""
+def fill(home: Path, scenario: Scenario, fleet: Fleet, span: Span, *, alerts: bool = True, pace: float = 0) -> None:
+    """Let the traffic happen, scrape it, evaluate the rules over it, and store it all under ``home``.
+
+    Rules are evaluated at their own intervals, but at most every ``pace`` seconds.
+    """
     traffic = Traffic(scenario, fleet, start=span.start, end=span.end)
     backfill(home, scraped(_with_process(traffic.pages(span.step), span), TARGET))
     file = home / "rules.yaml"
-    file.write_text(as_prometheus(rules()))
-    evaluate(home, [file], span)
+    file.write_text(as_prometheus(rules(alerts=alerts)))
+    evaluate(home, [file], replace(span, step=max(span.step, pace)))
 
 
 def _with_process(pages: Iterator[tuple[float, str]], span: Span) -> Iterator[tuple[float, str]]:
