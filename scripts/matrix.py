@@ -51,7 +51,7 @@ def main() -> None:
             uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "uv"
             subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
             install = [uv, "pip", "install", "--quiet", "--python", python, "--upgrade"]
-            target = ["--group", "dev", "--editable", ".[otlp,compression]", *pins]
+            target = ["--group", "dev", "--group", "dashboards", "--editable", ".[otlp,compression]", *pins]
             subprocess.run([*install, *target], cwd=ROOT, check=True)
             command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *pytest_args]
             env = os.environ | {"PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
