@@ -297,3 +297,33 @@ def test_no_text_however_mangled_breaks_the_reader(data: st.DataObject) -> None:
     for buckets in Buckets:
         faults += validate(slos, buckets)
     assert all(fault.line >= 1 for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ("service: shop", "service: ''", "line 2: error: service must be a text, not empty"),
+        ("service: shop", "? [a]\n: b", "line 2: error: a key must be a text"),
+        ("service: shop", "service: 010:x\nversion2: 1_0", "line 3: error: the document has no key 'version2'"),
+        ('labels: {tier: "1"}', "labels: {tier: 1.5, ~: x}", "line 16: error: '~' cannot be a label's name"),
+        ("minimum_calls: 10", "minimum_calls: " + "9" * 400, "line 14: error: minimum_calls must be a number"),
+    ],
+)
+def test_odd_yaml_is_told_with_its_line(was: str, becomes: str, said: str) -> None:
+    faults = faults_of(OWN.replace(was, becomes, 1))
+    assert any(fault.startswith(said) for fault in faults), faults
+
+
+def test_a_fault_of_a_sloth_raw_query_is_told() -> None:
+    faults = faults_of(SLOTH.replace("error_ratio_query", "ratio_query"))
+    assert any("raw has no key 'ratio_query'" in fault for fault in faults), faults
+    assert any("error_ratio_query is missing" in fault for fault in faults), faults
+
+
+def test_a_sloth_document_without_objectives_is_refused() -> None:
+    assert any("slos is missing or empty" in fault for fault in faults_of(SLOTH.split("slos:", maxsplit=1)[0]))
+
+
+def test_one_objective_of_openslo_keeps_its_name() -> None:
+    (slo,), _ = load(OPENSLO.replace("    - {displayName: finer, targetPercent: 99}\n", ""))
+    assert slo.name == "requests"
