@@ -1,0 +1,217 @@
+"""Finds what matters in the bytes of a Messages event stream, without decoding or holding it.
+
+It follows lines the way the SDKs do (LF, CRLF or CR, cut anywhere) and reads the payload of three small events only:
+``message_start``, ``message_delta`` and ``error``. Content is never looked at: while deltas pass by, a chunk costs two
+substring counts.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.model.classify import ApiError, parse_api_error
+from sidecar.wire.usage import merge_usage, word
+
+if TYPE_CHECKING:
+    from sidecar.model.records import Usage
+
+PAYLOAD_LIMIT: Final = 64 * 1024
+"""A longer payload of an event that is read is taken as unreadable."""
+
+_EVENT: Final = b"event:"
+_BLOCK: Final = b"event: content_block_"
+_MESSAGE: Final = b"event: message_"
+_LINE_LIMIT: Final = 64  # enough to tell an event's name
+_ENDS: Final = frozenset(b"\r\n")
+_READ: Final = frozenset({b"message_start", b"message_delta", b"error"})
+
+
+class SseScanner:
+    """The state of one stream. Feed it every chunk in order; look at its attributes whenever ``feed`` says so."""
+
+    __slots__ = (
+        "_after_cr",
+        "_line",
+        "_name",
+        "_overlong",
+        "_payload",
+        "_quiet",
+        "_skip",
+        "complete",
+        "error",
+        "first_delta",
+        "malformed",
+        "model",
+        "stop_reason",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        self.first_delta = False
+        """A ``content_block_delta`` has been seen."""
+        self.complete = False
+        """``message_stop`` has been seen."""
+        self.error: ApiError | None = None
+        """The first ``event: error``."""
+        self.malformed = False
+        """A payload that was read is not what the API sends: an SDK fails on it too."""
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.stop_reason: str | None = None
+        self._name = b""  # of the event that is being received
+        self._payload: bytearray | None = None  # its data, when it is one of those that are read
+        self._overlong = False
+        self._line = bytearray()  # the beginning of an unfinished line
+        self._skip = False  # the rest of the unfinished line does not matter
+        self._after_cr = False  # the last byte was a CR, whose LF may come next
+        self._quiet = False  # content flows: chunks in which only more of it begins need no closer look
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take the next chunk; True when an attribute has changed."""
+        if self._quiet and chunk.count(_EVENT) == chunk.count(_BLOCK):
+            if chunk.endswith(b"\n"):  # the usual: whole events
+                self._skip = False
+                return False
+            return not self._pass_by(chunk) and self._scan(chunk)
+        return self._look(chunk)
+
+    def _look(self, chunk: bytes) -> bool:
+        """Take a chunk that holds more than content, and look closely only at the part that does."""
+        end = 0
+        if self._quiet:
+            # The end of the message, or a name that is cut.
+            end = chunk.find(_MESSAGE)
+            if end < 0:
+                end = chunk.rfind(b"\n") + 1
+            if 0 < end < len(chunk):
+                news = self.feed(chunk[:end])
+                return self._scan(chunk[end:]) or news
+        elif self._line and self.first_delta:
+            # Once the line that was cut is settled, the rest may be quiet again.
+            end = chunk.find(b"\n") + 1
+            if end:
+                news = self._scan(chunk[:end])
+                return self.feed(chunk[end:]) or news
+        return self._scan(chunk)
+
+    def _pass_by(self, chunk: bytes) -> bool:
+        """Go over a chunk in which only content begins; False when it has to be looked at line by line."""
+        start = chunk.rfind(b"\n") + 1
+        tail = chunk[start:]
+        if b"\r" in tail:
+            return False
+        if tail and (start or not self._skip):
+            # All that is left to know is whether an event's name begins here.
+            self._skip = tail[:6] != _EVENT[: len(tail)]
+            if not self._skip:
+                self._quiet = False
+                self._line += tail[:_LINE_LIMIT]
+        return True
+
+    def _scan(self, chunk: bytes) -> bool:
+        """Take a chunk line by line."""
+        if self._after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")
+            self._after_cr = False
+        news = False
+        flowing = self.first_delta
+        lines = chunk.splitlines(keepends=True)
+        for number, line in enumerate(lines, 1):
+            if line[-1] not in _ENDS:
+                self._hold(line)
+                break
+            if self._skip:
+                self._skip = False
+                continue
+            line = line.rstrip(b"\r\n")  # noqa: PLW2901  # a line has one end
+            if self._line:
+                self._hold(line)
+                if self._line:
+                    self._field(bytes(self._line))
+                    self._line.clear()
+                self._skip = False
+            elif line:
+                self._field(line)
+            elif self._dispatch():
+                news = True
+                if self.first_delta and not flowing:
+                    self._quiet = True
+                    self.feed(b"".join(lines[number:]))
+                    return True
+        self._after_cr = chunk.endswith(b"\r") if chunk else self._after_cr
+        self._quiet = (
+            self.first_delta
+            and self._payload is None
+            and self._name != b"message_stop"
+            and not self._line
+            and not self._after_cr
+        )
+        return news
+
+    def _hold(self, piece: bytes) -> None:
+        """Keep what matters of a line that has not ended."""
+        if self._skip:
+            return
+        line = self._line
+        line += piece[: PAYLOAD_LIMIT + 1 - len(line)] if self._payload is not None else piece[:_LINE_LIMIT]
+        head = bytes(line[:6])
+        if head == _EVENT[: len(head)]:
+            del line[_LINE_LIMIT:]
+        elif self._payload is None or head[:5] != b"data:"[: len(head)]:
+            line.clear()
+            self._skip = True
+        elif len(line) > PAYLOAD_LIMIT:
+            line.clear()
+            self._skip = self._overlong = True
+
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        if name == b"event":
+            self._name = value.removeprefix(b" ")
+            if self._payload is None and self._name in _READ:
+                self._payload = bytearray()
+        elif name == b"data" and self._payload is not None:
+            if len(self._payload) + len(value) > PAYLOAD_LIMIT:
+                self._overlong = True
+            else:
+                self._payload += value + b"\n"
+
+    def _dispatch(self) -> bool:
+        """Act on the event that an empty line has ended."""
+        name, payload, overlong = self._name, self._payload, self._overlong
+        self._name, self._payload, self._overlong = b"", None, False
+        if name == b"content_block_delta":
+            news, self.first_delta = not self.first_delta, True
+            return news
+        if name == b"message_stop":
+            self.complete = True
+            return True
+        if name not in _READ or payload is None:
+            return False
+        data = None if overlong else _decode(payload)
+        if name == b"error":
+            # An SDK raises on it whatever its payload says.
+            self.error = self.error or parse_api_error(data)
+        elif not isinstance(data, dict):
+            self.malformed = True
+        else:
+            self._read(name, data)
+        return True
+
+    def _read(self, name: bytes, data: dict[str, Any]) -> None:
+        if name == b"message_start":
+            message = data.get("message")
+            if isinstance(message, dict):
+                self.model = word(message.get("model"))
+                self.usage = merge_usage(message.get("usage"), self.usage)
+            return
+        self.usage = merge_usage(data.get("usage"), self.usage)
+        delta = data.get("delta")
+        if isinstance(delta, dict):
+            self.stop_reason = word(delta.get("stop_reason")) or self.stop_reason
+
+
+def _decode(payload: bytearray) -> Any:
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
