@@ -1,0 +1,7 @@
+"""The one loader of configuration: ``sidecar.toml``, ``SIDECAR_*``, and what code gives, checked as a whole."""
+
+from sidecar.config.errors import ConfigError
+from sidecar.config.loader import load
+from sidecar.config.settings import CLIENT, Setting
+
+__all__ = ["CLIENT", "ConfigError", "Setting", "load"]

@@ -1,0 +1,107 @@
+"""Reads a section's settings from three places: code before environment before file; and refuses all faults at once."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.config.errors import ConfigError
+from sidecar.config.settings import Setting
+
+FILE: Final = "sidecar.toml"
+"""Read from the working directory when nobody names a file."""
+FILE_VARIABLE: Final = "SIDECAR_CONFIG"
+"""Names the file."""
+
+_OTHER_SECTIONS: Final = frozenset({"profiles", "breaker", "retry", "budget", "proxy", "telemetry", "slo"})
+"""Sections that other parts read."""
+_SHOWN: Final = 60
+
+
+def load(
+    section: str,
+    table: Mapping[str, Setting],
+    given: Mapping[str, Any] | None = None,
+    *,
+    file: str | Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Give the settings of ``[section]``: what code gave, else ``SIDECAR_NAME``, else the file's, else the default.
+
+    A setting nobody gave and that has no default is None. Raises `ConfigError` with every fault.
+    """
+    environ = os.environ if environ is None else environ
+    faults: list[str] = []
+    found = {name: setting.default for name, setting in table.items()}
+    path, sections = _read_file(file, environ, faults)
+    _take(found, table, f"{path}: [{section}] ", _table_of(sections, section, path, faults), faults)
+    _take(found, table, "SIDECAR_", _variables(table, environ), faults, upper=True)
+    _take(found, table, "", {name: value for name, value in (given or {}).items() if value is not None}, faults)
+    if faults:
+        raise ConfigError(faults)
+    return found
+
+
+def _take(
+    found: dict[str, Any],
+    table: Mapping[str, Setting],
+    place: str,
+    values: Mapping[str, Any],
+    faults: list[str],
+    *,
+    upper: bool = False,
+) -> None:
+    for name, value in values.items():
+        where = f"{place}{name.upper() if upper else name}"
+        setting = table.get(name)
+        if setting is None:
+            faults.append(f"{where}: there is no such setting; there are {', '.join(table)}")
+            continue
+        try:
+            found[name] = setting.read(value)
+        except (ValueError, KeyError):
+            faults.append(f"{where} is {_shown(value)}; it must be {setting.allowed}")
+
+
+def _read_file(
+    file: str | Path | None, environ: Mapping[str, str], faults: list[str]
+) -> tuple[Path, Mapping[str, Any]]:
+    named = file or environ.get(FILE_VARIABLE)
+    path = Path(named or FILE)
+    try:
+        text = path.read_bytes().decode()
+        return path, tomllib.loads(text)
+    except FileNotFoundError:
+        if named:
+            faults.append(f"{path}: there is no such file; name one that is there, or none")
+    except OSError as error:
+        if named:
+            faults.append(f"{path} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        faults.append(f"{path} is not UTF-8 text")
+    except tomllib.TOMLDecodeError as error:
+        faults.append(f"{path} is not TOML: {error}")
+    return path, {}
+
+
+def _table_of(sections: Mapping[str, Any], section: str, path: Path, faults: list[str]) -> Mapping[str, Any]:
+    for name in sections:
+        if name != section and name not in _OTHER_SECTIONS:
+            known = ", ".join(sorted(_OTHER_SECTIONS | {section}))
+            faults.append(f"{path}: there is no section [{name}]; there are {known}")
+    table = sections.get(section, {})
+    if not isinstance(table, dict):
+        faults.append(f"{path}: {section} is {_shown(table)}; it must be a section: [{section}]")
+        return {}
+    return table
+
+
+def _variables(table: Mapping[str, Setting], environ: Mapping[str, str]) -> dict[str, str]:
+    given = {name: environ.get(f"SIDECAR_{name.upper()}", "") for name in table}
+    return {name: value for name, value in given.items() if value}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
