@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar._version import __version__
 
 __all__ = [
+    "Anthropic",
+    "AsyncAnthropic",
     "BreakerOpen",
     "BreakerRegistry",
     "CircuitBreaker",
@@ -19,15 +21,22 @@ __all__ = [
     "Telemetry",
     "Timeouts",
     "__version__",
+    "configure",
     "deadline",
     "default_telemetry",
+    "install",
+    "instrument",
     "metrics_asgi_app",
     "metrics_wsgi_app",
+    "profile",
     "serve_metrics",
+    "uninstall",
 ]
 
 # Public name -> the module that defines it. Type checkers read the same names from the block below it.
 _HOMES: Final[dict[str, str]] = {
+    "Anthropic": "sidecar.client.factory",
+    "AsyncAnthropic": "sidecar.client.factory",
     "BreakerOpen": "sidecar.policy",
     "BreakerRegistry": "sidecar.policy",
     "CircuitBreaker": "sidecar.policy",
@@ -37,14 +46,23 @@ _HOMES: Final[dict[str, str]] = {
     "RetryBudget": "sidecar.policy",
     "Telemetry": "sidecar.telemetry.telemetry",
     "Timeouts": "sidecar.policy",
+    "configure": "sidecar.client.configure",
     "deadline": "sidecar.policy",
     "default_telemetry": "sidecar.telemetry.telemetry",
+    "install": "sidecar.client.install",
+    "instrument": "sidecar.client.install",
     "metrics_asgi_app": "sidecar.telemetry.apps",
     "metrics_wsgi_app": "sidecar.telemetry.apps",
+    "profile": "sidecar.client.profile",
     "serve_metrics": "sidecar.telemetry.server",
+    "uninstall": "sidecar.client.install",
 }
 
 if TYPE_CHECKING:
+    from sidecar.client.configure import configure
+    from sidecar.client.factory import Anthropic, AsyncAnthropic
+    from sidecar.client.install import install, instrument, uninstall
+    from sidecar.client.profile import profile
     from sidecar.policy import (
         BreakerOpen,
         BreakerRegistry,

@@ -18,6 +18,7 @@ _COMMANDS: Final = {
         "sidecar.cli.demo",
         "See the fake API and the SDK meet: good calls, a retried one, a timeout, cut streams.",
     ),
+    "run": ("sidecar.cli.run", "Run a Python program with every call observed, without changing it."),
 }
 
 

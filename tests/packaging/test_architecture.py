@@ -19,6 +19,8 @@ MAY_IMPORT = {
     "slo": {"model", "rules", "_version"},
     "dashboards": set[str](),
     "alerts": {"model", "rules", "slo", "_version"},
+    "client": {"config", "model", "telemetry", "wire"},
+    "config": {"model"},
 }
 
 

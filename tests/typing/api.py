@@ -2,14 +2,26 @@
 
 from typing import assert_type
 
+import anthropic
+
 import sidecar
-from sidecar.model import BreakerState
+from sidecar.model import BreakerState, Profile
 from sidecar.policy import Deadline, Permit
 
 assert_type(sidecar.__version__, str)
 assert_type(sidecar.Telemetry(), sidecar.Telemetry)
 assert_type(sidecar.default_telemetry(), sidecar.Telemetry)
 assert_type(sidecar.serve_metrics(0).port, int)
+
+client = sidecar.Anthropic(api_key="k", profile="interactive")
+official: anthropic.Anthropic = client
+assert_type(sidecar.instrument(official), anthropic.Anthropic)
+asynchronous: anthropic.AsyncAnthropic = sidecar.AsyncAnthropic(api_key="k")
+assert_type(sidecar.install(profile=Profile.AGENTIC), None)
+assert_type(sidecar.uninstall(), None)
+assert_type(sidecar.configure(metrics_port=0), None)
+with sidecar.profile("interactive") as nothing:
+    assert_type(nothing, None)
 
 breaker = sidecar.CircuitBreaker("host/model", clock=lambda: 0.0)
 assert_type(breaker.state, BreakerState)

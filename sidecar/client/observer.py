@@ -1,0 +1,111 @@
+"""`Observer`: to whom calls are reported, and what is said of them beyond what the SDK knows.
+
+Loads neither the SDK nor OpenTelemetry.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.model import AttemptRecord, CallRecord, Profile, Source, TraceRef, Wait
+
+if TYPE_CHECKING:
+    from sidecar.client.call import Call
+    from sidecar.telemetry import InFlight
+
+
+class Reporter(Protocol):
+    """What is needed of a `Telemetry`."""
+
+    @property
+    def in_flight(self) -> "InFlight":
+        """Calls under way."""
+
+    def attempt(self, record: AttemptRecord, /) -> None:
+        """Take a finished attempt."""
+
+    def call(self, record: CallRecord, /) -> None:
+        """Take a finished call."""
+
+    def internal_error(self, where: str, error: BaseException, /) -> None:
+        """Count a fault of ours."""
+
+
+class CallSpan(Protocol):
+    """What is needed of the span of a call under way."""
+
+    @property
+    def ref(self) -> TraceRef:
+        """What the records of the call carry as ``trace``."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers that pass the trace on; empty when the SDK sends them itself."""
+
+    def waited(self, wait: Wait, /) -> None:
+        """Note a pause between two attempts."""
+
+    def end(self, record: CallRecord, /) -> None:
+        """End the span."""
+
+
+class Tracing(Protocol):
+    """What is needed of whoever traces."""
+
+    def for_call(
+        self,
+        *,
+        source: Source,
+        endpoint: str,
+        model: str,
+        profile: Profile,
+        stream: bool,
+        started_at: float,
+        host: str,
+        port: int | None,
+    ) -> CallSpan | None:
+        """Give the span of the call whose first request is about to be sent; None while nobody traces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """How the calls of a client, or of a whole process, are observed."""
+
+    telemetry: Reporter
+    profile: Profile | None = None
+    """What its calls are for, where neither the call nor a ``profile(...)`` block says so."""
+    tracing: Tracing | None = None
+    clock: Callable[[], float] = time.perf_counter
+    wall: Callable[[], float] = time.time
+
+    def attempt(self, record: AttemptRecord) -> None:
+        """Report an attempt; never raises."""
+        try:
+            self.telemetry.attempt(record)
+        except Exception as error:  # noqa: BLE001  # a broken way out must not reach the call
+            self.fault("client.attempt", error)
+
+    def call(self, record: CallRecord) -> None:
+        """Report a call; never raises."""
+        try:
+            self.telemetry.call(record)
+        except Exception as error:  # noqa: BLE001  # the same
+            self.fault("client.call", error)
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Report a fault of ours. It must not reach the call, so nothing is let out of here either."""
+        with suppress(Exception):  # the reporter of faults is broken itself: nobody is left to tell
+            self.telemetry.internal_error(where, error)
+
+
+class Defaults:
+    """What `configure` has set for the process."""
+
+    profile: Profile | None = None
+    traces: bool = True
+
+
+CURRENT: Final[ContextVar["Call | None"]] = ContextVar("sidecar_call", default=None)
+"""The call whose ``request()`` runs in this context."""

@@ -1,0 +1,67 @@
+"""The seam of sync clients: ``request()`` of the SDK is the call, ``send()`` of its HTTP client the attempt."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from sidecar.client.answers import content_of, told_by
+from sidecar.client.begin import begin_attempt, begin_call
+from sidecar.client.observer import CURRENT
+from sidecar.client.streams import observed
+from sidecar.model import Stage
+
+
+def observe_request(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap ``SyncAPIClient.request``."""
+
+    @wraps(original)
+    def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, **more: Any) -> Any:
+        call, options = begin_call(self, options, stream=stream)
+        if call is None:
+            return original(self, cast_to, options, stream=stream, **more)
+        token = CURRENT.set(call)
+        try:
+            answer = original(self, cast_to, options, stream=stream, **more)
+        except BaseException as error:
+            call.raised(error)
+            raise
+        finally:
+            CURRENT.reset(token)
+        call.returned(told_by(answer))
+        return answer
+
+    return request
+
+
+def observe_send(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap ``httpx2.Client.send``."""
+
+    @wraps(original)
+    def send(self: Any, request: Any, *, stream: bool = False, **more: Any) -> Any:
+        attempt = begin_attempt(self, request)
+        if attempt is None:
+            return original(self, request, stream=stream, **more)
+        try:
+            # The body is read below, as `send` itself would: in between, the response has begun.
+            response = original(self, request, stream=True, **more)
+        except BaseException as error:
+            attempt.failed(error, stage=Stage.WAITING)
+            raise
+        unread = stream and not response.is_closed
+        attempt.responded(response.status_code, response.headers.raw, decoded=not unread)
+        if unread:
+            response.stream = observed(response.stream, attempt)
+            return response
+        if stream:
+            attempt.whole(content_of(response))
+            return response
+        try:
+            body = response.read()
+        except BaseException as error:
+            attempt.failed(error, stage=Stage.READING)
+            response.close()
+            raise
+        attempt.whole(body)
+        return response
+
+    return send
