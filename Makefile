@@ -4,10 +4,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help demo test check format lock test-matrix bench mutation alerts dashboards screenshots clean
+.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench mutation alerts dashboards screenshots clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.made: requirements-dev.lock pyproject.toml scripts/venv
 	@scripts/venv
@@ -37,6 +37,12 @@ lock: .venv/.made ## Refresh requirements-dev.lock from pyproject.toml
 
 test-matrix: .venv/.made ## Test against the oldest and the newest supported dependencies
 	@servers=$$(scripts/servers); PATH="$$servers$$PATH" $(PY) scripts/matrix.py
+
+test-sdk: .venv/.made ## Run the SDK's own tests without and with install(), and compare
+	@$(PY) scripts/foreign_suite.py sdk
+
+test-langchain: .venv/.made ## The same with langchain-anthropic's unit tests
+	@$(PY) scripts/foreign_suite.py langchain
 
 bench: .venv/.made ## Run the benchmarks (ratios, in CPU time)
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file"; done

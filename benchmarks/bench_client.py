@@ -1,0 +1,300 @@
+"""What observing costs: CPU time per call beside the bare SDK, and beside its peers.
+
+Everything runs in one process over an in-memory transport whose answers carry all the real headers. The targets are set
+for a machine on which the bare calls take 414 us and 3,700 us; beside them the share of the bare call is what compares.
+"""
+
+import argparse
+import gc
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import anthropic
+import httpx2
+
+MODEL: Final = "claude-sonnet-5-5"
+DELTAS: Final = 200
+REFERENCE: Final = (414, 3_700)
+"""The bare microseconds of a create and of a stream on the machine the targets were set on."""
+PEERS: Final = {
+    "OTel GenAI": (
+        "opentelemetry-instrumentation-genai-anthropic",
+        "opentelemetry.instrumentation.genai.anthropic:AnthropicInstrumentor",
+    ),
+    "OpenLLMetry": (
+        "opentelemetry-instrumentation-anthropic",
+        "opentelemetry.instrumentation.anthropic:AnthropicInstrumentor",
+    ),
+}
+
+HEADERS: Final = [
+    ("date", "Sat, 21 Nov 2026 00:00:00 GMT"),
+    ("connection", "keep-alive"),
+    ("cache-control", "no-cache"),
+    ("anthropic-ratelimit-requests-limit", "4000"),
+    ("anthropic-ratelimit-requests-remaining", "3999"),
+    ("anthropic-ratelimit-requests-reset", "2026-11-21T00:00:00Z"),
+    ("anthropic-ratelimit-input-tokens-limit", "2000000"),
+    ("anthropic-ratelimit-input-tokens-remaining", "1999000"),
+    ("anthropic-ratelimit-input-tokens-reset", "2026-11-21T00:00:01Z"),
+    ("anthropic-ratelimit-output-tokens-limit", "400000"),
+    ("anthropic-ratelimit-output-tokens-remaining", "399000"),
+    ("anthropic-ratelimit-output-tokens-reset", "2026-11-21T00:00:02Z"),
+    ("anthropic-ratelimit-tokens-limit", "2400000"),
+    ("anthropic-ratelimit-tokens-remaining", "2398000"),
+    ("anthropic-ratelimit-tokens-reset", "2026-11-21T00:00:01Z"),
+    ("request-id", "req_011CVKZ8fT9JxYH6mW3nQ2aB"),
+    ("strict-transport-security", "max-age=31536000; includeSubDomains; preload"),
+    ("anthropic-organization-id", "00000000-0000-0000-0000-000000000000"),
+    ("via", "1.1 google"),
+    ("cf-cache-status", "DYNAMIC"),
+    ("x-robots-tag", "none"),
+    ("server", "cloudflare"),
+    ("cf-ray", "0000000000000000-FRA"),
+]
+_USAGE: Final = {
+    "input_tokens": 12,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+    "output_tokens": DELTAS,
+    "service_tier": "standard",
+}
+_MESSAGE: Final = {"id": "msg_1", "type": "message", "role": "assistant", "model": MODEL, "stop_sequence": None}
+
+
+def _sse(kind: str, **fields: object) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+ANSWER: Final = json.dumps(
+    {**_MESSAGE, "content": [{"type": "text", "text": "word " * 100}], "stop_reason": "end_turn", "usage": _USAGE}
+).encode()
+EVENTS: Final = [
+    _sse("message_start", message={**_MESSAGE, "content": [], "stop_reason": None, "usage": _USAGE}),
+    _sse("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+    *(_sse("content_block_delta", index=0, delta={"type": "text_delta", "text": "word "}) for _ in range(DELTAS)),
+    _sse("content_block_stop", index=0),
+    _sse("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=_USAGE),
+    _sse("message_stop"),
+]
+_WHOLE: Final = b"".join(EVENTS)
+COALESCED: Final = [_WHOLE[at : at + 4096] for at in range(0, len(_WHOLE), 4096)]
+
+
+class _Chunks(httpx2.SyncByteStream):
+    def __init__(self, chunks: list[bytes]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._chunks
+
+
+class InMemory(httpx2.BaseTransport):
+    """Answers every request at once."""
+
+    chunks: list[bytes] = EVENTS
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer as the API does."""
+        if b'"stream":true' in request.read():
+            headers = [*HEADERS, ("content-type", "text/event-stream; charset=utf-8")]
+            return httpx2.Response(200, headers=headers, stream=_Chunks(self.chunks))
+        headers = [*HEADERS, ("content-type", "application/json"), ("content-length", str(len(ANSWER)))]
+        return httpx2.Response(200, headers=headers, stream=_Chunks([ANSWER]))
+
+
+TRANSPORT: Final = InMemory()
+
+
+def client(**more: Any) -> anthropic.Anthropic:
+    """Make a client over the in-memory transport."""
+    http = httpx2.Client(transport=TRANSPORT)
+    return anthropic.Anthropic(api_key="sk-bench", http_client=http, base_url="https://api.anthropic.com", **more)
+
+
+def create(caller: anthropic.Anthropic) -> None:
+    """Make one call that is not streamed."""
+    caller.messages.create(model=MODEL, max_tokens=64, messages=[{"role": "user", "content": "Hi"}])
+
+
+def stream(caller: anthropic.Anthropic) -> None:
+    """Make one streamed call and read it to the end."""
+    for _ in caller.messages.create(
+        model=MODEL, max_tokens=64, messages=[{"role": "user", "content": "Hi"}], stream=True
+    ):
+        pass
+
+
+WORK: Final[dict[str, tuple[Callable[[anthropic.Anthropic], None], list[bytes], int]]] = {
+    "create": (create, EVENTS, 3),
+    "stream, one delta a chunk": (stream, EVENTS, 1),
+    "stream, 4 KB chunks": (stream, COALESCED, 1),
+}
+
+
+def measure(on: Callable[[], None], off: Callable[[], None], rounds: int = 150) -> dict[str, tuple[float, float]]:
+    """Give, for each kind of work, the bare microseconds a call and what ``on`` adds.
+
+    Short turns, and of each side the tenth that were least disturbed: others on the machine only ever add time.
+    """
+    caller = client()
+    results = {}
+    for name, (work, chunks, calls) in WORK.items():
+        TRANSPORT.chunks = chunks
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(rounds):
+            for switch, kept in zip((off, on), times, strict=True):
+                switch()
+                work(caller)
+                began = time.process_time()
+                for _ in range(calls):
+                    work(caller)
+                kept.append((time.process_time() - began) / calls * 1e6)
+        off()
+        bare, observed = (sorted(kept)[rounds // 10] for kept in times)
+        results[name] = (bare, observed - bare)
+    return results
+
+
+def ours(*, traced: bool) -> dict[str, tuple[float, float]]:
+    """Measure ourselves; ``traced``: beside an SDK that makes its own spans already."""
+    from sidecar.client.install import install, uninstall  # noqa: PLC0415  # peers are measured without it
+    from sidecar.telemetry import Telemetry  # noqa: PLC0415
+
+    telemetry = Telemetry()
+    if traced:
+        trace_all()
+    return measure(lambda: install(telemetry=telemetry), uninstall)
+
+
+def trace_all() -> None:
+    """Set a tracer provider that exports to nobody."""
+    from opentelemetry import trace  # noqa: PLC0415  # only where it is measured
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+
+    trace.set_tracer_provider(TracerProvider())
+
+
+def peer(name: str) -> dict[str, tuple[float, float]]:
+    """Measure a peer, in an environment that has it."""
+    from importlib import import_module  # noqa: PLC0415
+
+    module, _, attribute = PEERS[name][1].partition(":")
+    instrumentor = getattr(import_module(module), attribute)()
+    trace_all()
+    return measure(
+        lambda: None if instrumentor.is_instrumented_by_opentelemetry else instrumentor.instrument(),
+        lambda: instrumentor.uninstrument() if instrumentor.is_instrumented_by_opentelemetry else None,
+        rounds=50,
+    )
+
+
+def in_own_process(*arguments: str, python: str = sys.executable) -> dict[str, tuple[float, float]] | str:
+    """Measure in a process of its own: what sets a tracer provider cannot unset it."""
+    done = subprocess.run(  # noqa: S603  # ourselves
+        [python, __file__, "--json", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or ["no output"])[-1]
+    return {key: (bare, extra) for key, (bare, extra) in json.loads(done.stdout).items()}
+
+
+def peer_python(package: str) -> str | None:
+    """Give a Python that has a peer and this SDK: made once, in a scratch environment."""
+    home = Path(tempfile.gettempdir()) / f"claude-sidecar-bench-{os.getuid()}-{package}"
+    python = home / "bin" / "python"
+    if not (home / ".made").exists():
+        venv.create(home, with_pip=True, clear=True)
+        install = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            f"anthropic=={anthropic.__version__}",
+            "opentelemetry-sdk",
+            package,
+        ]
+        if subprocess.run(install, capture_output=True, check=False).returncode:  # noqa: S603  # pip, our own list
+            return None
+        (home / ".made").touch()
+    return str(python)
+
+
+def show(name: str, results: dict[str, tuple[float, float]] | str, targets: tuple[float, float, float] | None) -> None:
+    """Print the rows of one contender."""
+    if isinstance(results, str):
+        print(f"{name:<22} not measured: {results}")
+        return
+    for number, (work, (bare, extra)) in enumerate(results.items()):
+        target = ""
+        if targets:
+            share = targets[number] / (REFERENCE[0] if work == "create" else REFERENCE[1])
+            target = f"   target <= {targets[number]:.0f} us ({share:.1%})"
+        print(f"{name:<22} {work:<28} bare {bare:8.0f} us   {extra:+8.0f} us ({extra / bare:+6.1%}){target}")
+
+
+def soak(calls: int) -> None:
+    """Make many calls and abandon a tenth as many streams, and tell by how much memory grew after the first tenth."""
+    from sidecar.client.install import install  # noqa: PLC0415  # peers are measured without it
+    from sidecar.telemetry import Telemetry  # noqa: PLC0415
+
+    install(telemetry=Telemetry())
+    caller = client()
+    before = 0
+    for number in range(calls):
+        create(caller)
+        if number % 10 == 0:
+            abandoned = caller.messages.create(
+                model=MODEL, max_tokens=64, messages=[{"role": "user", "content": "Hi"}], stream=True
+            )
+            if number % 20 == 0:
+                next(iter(abandoned))
+            del abandoned
+        if number == calls // 10:
+            gc.collect()
+            before = resident()
+    gc.collect()
+    print(f"{calls} calls, {calls // 10} abandoned streams: {(resident() - before) / 1024:+.0f} KiB of memory")
+
+
+def resident() -> int:
+    """Give the resident memory, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> None:
+    """Measure and print."""
+    warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--peer")
+    parser.add_argument("--traced", action="store_true")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--soak", type=int, metavar="CALLS")
+    given = parser.parse_args()
+    if given.soak:
+        soak(given.soak)
+        return
+    if given.json:
+        print(json.dumps(peer(given.peer) if given.peer else ours(traced=given.traced)))
+        return
+    show("ours, metrics", in_own_process(), (30, 150, 150))
+    show("ours, with a tracer", in_own_process("--traced"), (90, 260, 260))
+    for name, (package, _) in () if given.no_peers else PEERS.items():
+        python = peer_python(package)
+        show(name, in_own_process("--peer", name, python=python) if python else f"{package} does not install", None)
+
+
+if __name__ == "__main__":
+    main()
