@@ -142,7 +142,7 @@ WORK: Final[dict[str, tuple[Callable[[anthropic.Anthropic], None], list[bytes], 
 }
 
 
-def measure(on: Callable[[], None], off: Callable[[], None], rounds: int = 150) -> dict[str, tuple[float, float]]:
+def measure(on: Callable[[], None], off: Callable[[], None], rounds: int = 80) -> dict[str, tuple[float, float]]:
     """Give, for each kind of work, the bare microseconds a call and what ``on`` adds.
 
     Short turns, and of each side the tenth that were least disturbed: others on the machine only ever add time.
@@ -195,7 +195,7 @@ def peer(name: str) -> dict[str, tuple[float, float]]:
     return measure(
         lambda: None if instrumentor.is_instrumented_by_opentelemetry else instrumentor.instrument(),
         lambda: instrumentor.uninstrument() if instrumentor.is_instrumented_by_opentelemetry else None,
-        rounds=50,
+        rounds=30,
     )
 
 

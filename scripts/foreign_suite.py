@@ -26,7 +26,7 @@ class Suite:
     """Whose tests, and what they need."""
 
     package: str
-    version: str | None
+    version: str
     tests: tuple[str, ...]
     extras: str = ""
     groups: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ SUITES: Final = {
     ),
     "langchain": Suite(
         package="langchain-anthropic",
-        version=None,
+        version="1.7.7",
         tests=("tests/unit_tests",),
         groups=("test",),
         options=("-p", "no:cacheprovider", "--disable-socket", "--allow-unix-socket"),
@@ -81,8 +81,9 @@ def source_of(suite: Suite) -> Path:
     """Download and unpack the source distribution."""
     home = BUILD / suite.package
     home.mkdir(parents=True, exist_ok=True)
-    wanted = suite.package if suite.version is None else f"{suite.package}=={suite.version}"
-    if not list(home.glob("*.tar.gz")):
+    wanted = f"{suite.package}=={suite.version}"
+    found = f"{suite.package.replace('-', '_')}-{suite.version}.tar.gz"
+    if not (home / found).exists():
         pip: list[str | Path] = [
             sys.executable,
             "-m",
@@ -95,10 +96,9 @@ def source_of(suite: Suite) -> Path:
             wanted,
         ]
         run([*pip, "--dest", home])
-    archive = max(home.glob("*.tar.gz"))
-    source = home / archive.name.removesuffix(".tar.gz")
+    source = home / found.removesuffix(".tar.gz")
     if not source.exists():
-        with tarfile.open(archive) as tar:
+        with tarfile.open(home / found) as tar:
             tar.extractall(home, filter="data")
     return source
 
@@ -109,7 +109,7 @@ def python_for(suite: Suite, source: Path) -> Path:
     if (source.parent / "venv" / ".made").exists():
         return python
     uv = [str(ROOT / ".venv" / "bin" / "uv")]
-    run([*uv, "venv", "--quiet", "--seed", "--python", sys.executable, str(source.parent / "venv")])
+    run([*uv, "venv", "--quiet", "--seed", "--clear", "--python", sys.executable, str(source.parent / "venv")])
     groups = tomllib.loads((source / "pyproject.toml").read_text()).get("dependency-groups", {})
     needs = [
         need

@@ -96,3 +96,10 @@ def test_all_data_files_of_the_package_are_in_the_wheel(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert there - packed == set()
+
+
+def test_the_hook_of_sidecar_run_works_from_the_wheel(clean_python: Path) -> None:
+    code = "import os; os.environ['SIDECAR_RUN'] = '1'; os.execv({0!r}, [{0!r}, '-I', '-c', {1!r}])"
+    hooked = "import sys; print('sidecar.client.zero_code' in sys.modules)"
+    assert run(clean_python, "-c", code.format(str(clean_python), hooked)).strip() == "True"
+    assert run(clean_python, "-c", hooked).strip() == "False"
