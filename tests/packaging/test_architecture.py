@@ -50,6 +50,11 @@ def test_a_part_imports_only_what_it_may(part: str) -> None:
     assert strangers == set()
 
 
+def test_every_part_has_its_rule() -> None:
+    parts = {init.parent.name for init in PACKAGE.glob("*/__init__.py")}
+    assert parts - {"cli"} == set(MAY_IMPORT)
+
+
 def test_only_the_command_line_knows_the_command_line() -> None:
     knowing = {
         str(file.relative_to(PACKAGE))
