@@ -42,7 +42,7 @@ BOTH = (
     Case("400", (Outcome.CLIENT_ERROR,)),
     Case("401", (Outcome.CLIENT_ERROR,)),
     Case("429;spend", (Outcome.CLIENT_ERROR,)),
-    Case("hang", (LATE, LATE), Phase.CLIENT, EXHAUSTED, timeout=0.3),
+    Case("hang", (LATE,), Phase.CLIENT, retries=0, timeout=2.0),
     Case("reset;when=before-headers", (LOST,), retries=0),
 )
 PLAIN = (
