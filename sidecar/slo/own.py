@@ -1,6 +1,7 @@
 """Our own short form: objectives about the calls themselves, without a query."""
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from sidecar.model import ENDPOINTS, Profile, Source
@@ -23,14 +24,7 @@ _MINIMUM_FAILURES: Final = 5.0
 
 def read_own(document: Document) -> list[Slo]:
     """Read a ``sidecar/v1`` document; faults go into the document."""
-    root = document.mapping(document.root, "the document")
-    document.known(root, _ROOT, "the document")
-    service = name_in(document, root.get("service"), "service", document.root.line)
-    labels = labels_in(document, root.get("labels"))
-    slos = document.items(root.get("slos"), "slos")
-    if not slos:
-        document.error(document.root.line, "slos is missing or empty: there is nothing to generate")
-    return [slo for node in slos if (slo := _read(document, node, service or "claude", labels)) is not None]
+    return slos_in(document, "claude", _read)
 
 
 def _read(document: Document, node: Node, service: str, labels: dict[str, str]) -> Slo | None:
@@ -146,6 +140,20 @@ def name_in(document: Document, node: Node | None, what: str, line: int) -> str 
         document.error(node.line, f"{what} must be lower-case letters, digits, - and _, not {text!r}")
         return None
     return text
+
+
+def slos_in(
+    document: Document, default_service: str, read: Callable[[Document, Node, str, dict[str, str]], Slo | None]
+) -> list[Slo]:
+    """Read the root of a document, which Sloth's and ours share; ``read`` takes one objective."""
+    root = document.mapping(document.root, "the document")
+    document.known(root, _ROOT, "the document")
+    service = name_in(document, root.get("service"), "service", document.root.line)
+    labels = labels_in(document, root.get("labels"))
+    slos = document.items(root.get("slos"), "slos")
+    if not slos:
+        document.error(document.root.line, "slos is missing or empty: there is nothing to generate")
+    return [slo for node in slos if (slo := read(document, node, service or default_service, labels)) is not None]
 
 
 def labels_in(document: Document, node: Node | None) -> dict[str, str]:

@@ -3,11 +3,10 @@
 from typing import Final
 
 from sidecar.rules import Document, Node
-from sidecar.slo.own import duration_in, labels_in, name_in, percent_in
+from sidecar.slo.own import duration_in, labels_in, name_in, percent_in, slos_in
 from sidecar.slo.spec import Events, Notice, Ratio, Slo, lines_of
 
 VERSION: Final = "prometheus/v1"
-_ROOT: Final = ("version", "service", "labels", "slos")
 _KEYS: Final = ("name", "description", "objective", "labels", "sli", "alerting")
 _ALERTING: Final = ("name", "labels", "annotations", "page_alert", "ticket_alert")
 _NOTICE: Final = ("disable", "for", "labels", "annotations")
@@ -15,14 +14,7 @@ _NOTICE: Final = ("disable", "for", "labels", "annotations")
 
 def read_sloth(document: Document) -> list[Slo]:
     """Read a Sloth document; faults go into the document."""
-    root = document.mapping(document.root, "the document")
-    document.known(root, _ROOT, "the document")
-    service = name_in(document, root.get("service"), "service", document.root.line)
-    labels = labels_in(document, root.get("labels"))
-    slos = document.items(root.get("slos"), "slos")
-    if not slos:
-        document.error(document.root.line, "slos is missing or empty: there is nothing to generate")
-    return [slo for node in slos if (slo := _read(document, node, service or "", labels)) is not None]
+    return slos_in(document, "", _read)
 
 
 def _read(document: Document, node: Node, service: str, labels: dict[str, str]) -> Slo | None:
