@@ -3,6 +3,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
+# Tests side by side, a file at a time. One more than the cores of a small machine: many wait for real servers.
+JOBS ?= 3
 
 .PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench mutation alerts dashboards screenshots clean
 
@@ -18,7 +20,7 @@ demo: .venv/.made ## Start the fake API and call it through the SDK
 test: .venv/.made check ## Set up, then lint, type-check and test everything
 	@servers=$$(scripts/servers); export PATH="$$PWD/.venv/bin:$$servers$$PATH"; \
 	rm -f .coverage .coverage.*; \
-	coverage run -m pytest $(PYTEST_ARGS); \
+	coverage run -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS); \
 	coverage combine --quiet; coverage report --fail-under=95
 
 check: .venv/.made ## Lint and type-check only
