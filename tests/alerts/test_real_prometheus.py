@@ -83,6 +83,7 @@ def settled(server: Prometheus) -> bool:
     assert [rule["lastError"] for rule in found if rule["health"] == "err"] == []
     counted = server.query(
         "claude:first_tokens:rate_5m > 1 and on () slo:sli_error:ratio_rate6h and on () claude:errors:ratio_3d"
+        " and on () slo:period_error_budget_remaining:ratio and on () slo:six_hour_burn_rate:ratio"  # from the above
     )
     return all(rule["health"] == "ok" for rule in found) and bool(counted)
 
