@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Tests side by side, a file at a time. One more than the cores of a small machine: many wait for real servers.
 JOBS ?= 3
 
-.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench mutation alerts dashboards screenshots clean
+.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench mutation alerts dashboards reference screenshots clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ dashboards: .venv/.made ## Write the dashboards anew (a test fails when they dif
 	@$(PY) -m dashboards.src
 	@rm -rf dashboards/*.json dashboards/provisioning
 	@.venv/bin/sidecar export dashboards dashboards >/dev/null
+
+reference: .venv/.made ## Write the reference pages anew (a test fails when they differ from what this makes)
+	@$(PY) scripts/reference.py
 
 screenshots: .venv/.made ## Draw the README's dashboard picture (RENDER=program, see docs/dashboards.md)
 	@servers=$$(scripts/servers); PATH="$$servers$$PATH" $(PY) scripts/screenshots.py

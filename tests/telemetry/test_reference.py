@@ -12,12 +12,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-def test_the_page_has_the_table_as_it_is_now() -> None:
-    assert updated(PAGE.read_text()) == PAGE.read_text(), (
-        "docs/metrics.md is out of date: see sidecar.telemetry.reference"
-    )
-
-
 def test_the_table_has_a_row_for_every_family() -> None:
     rows = table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [family.name for family in FAMILIES]
