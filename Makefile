@@ -34,7 +34,7 @@ format: .venv/.made ## Format the code and mend what ruff can mend
 
 lock: .venv/.made ## Refresh requirements-dev.lock from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-package claude-sidecar \
-	  --all-extras --group dev --group dashboards --python-version 3.11 --custom-compile-command "make lock" \
+	  --all-extras --group dev --group docs --group dashboards --python-version 3.11 --custom-compile-command "make lock" \
 	  pyproject.toml --output-file requirements-dev.lock
 
 test-matrix: .venv/.made ## Test against the oldest and the newest supported dependencies
