@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "rules": {"model"},
     "slo": {"model", "rules", "_version"},
     "dashboards": set[str](),
+    "demo": set[str](),
     "alerts": {"model", "rules", "slo", "_version"},
     "client": {"config", "model", "telemetry", "wire"},
     "config": {"model"},

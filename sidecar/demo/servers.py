@@ -1,0 +1,115 @@
+"""Starts a real Prometheus and a real Alertmanager on loopback, waits until they answer, and stops them again."""
+
+import json
+import socket
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.demo.process import Process
+from sidecar.demo.programs import find
+
+__all__ = ["Server", "alertmanager", "prometheus"]
+
+_HOST: Final = "127.0.0.1"
+_PATIENCE: Final = 60.0
+"""Seconds a server has to become ready, on a machine that does much else."""
+# No proxy of the environment's: these servers are on this machine.
+_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    port: int
+    process: Process
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        return f"{_HOST}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Where its pages are."""
+        return f"http://{self.address}"
+
+    def ask(self, path: str, **parameters: str | float) -> Any:
+        """Get a page of its API as decoded JSON."""
+        query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
+        with _OPENER.open(f"{self.url}{path}{query}", timeout=_PATIENCE) as answer:
+            return json.load(answer)
+
+    def answers(self, path: str = "/-/ready") -> bool:
+        """Whether a page is there."""
+        try:
+            with _OPENER.open(f"{self.url}{path}", timeout=_PATIENCE):
+                return True
+        except OSError:
+            return False
+
+
+@contextmanager
+def prometheus(
+    home: Path,
+    config: Mapping[str, Any],
+    *,
+    port: int = 0,
+    features: Sequence[str] = (),
+    options: Sequence[str] = (),
+) -> Iterator[Server]:
+    """Run a Prometheus with its data, configuration and log under ``home``; port 0 is any free one."""
+    program = find("prometheus")
+    chosen = port or _free_port()
+    command = [
+        str(program),
+        f"--config.file={_written(home / 'prometheus.yml', config)}",
+        f"--storage.tsdb.path={home / 'data'}",
+        f"--web.listen-address={_HOST}:{chosen}",
+        "--web.enable-lifecycle",
+        *([f"--enable-feature={','.join(features)}"] if features else []),
+        *options,
+    ]
+    with _ready(command, home / "prometheus.log", chosen) as server:
+        yield server
+
+
+@contextmanager
+def alertmanager(home: Path, config: Mapping[str, Any], *, port: int = 0) -> Iterator[Server]:
+    """Run an Alertmanager on its own, with its data, configuration and log under ``home``."""
+    chosen = port or _free_port()
+    command = [
+        str(find("alertmanager")),
+        f"--config.file={_written(home / 'alertmanager.yml', config)}",
+        f"--storage.path={home / 'alerts'}",
+        f"--web.listen-address={_HOST}:{chosen}",
+        "--cluster.listen-address=",
+    ]
+    with _ready(command, home / "alertmanager.log", chosen) as server:
+        yield server
+
+
+@contextmanager
+def _ready(command: Sequence[str], log: Path, port: int) -> Iterator[Server]:
+    with Process(command, log) as process:
+        server = Server(port, process)
+        process.wait_until(server.answers, _PATIENCE)
+        yield server
+
+
+def _written(file: Path, config: Mapping[str, Any]) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(config, indent=1), encoding="utf-8")  # JSON is YAML
+    return file
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
