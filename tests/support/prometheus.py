@@ -6,9 +6,6 @@ A machine without it fails the test and says what to do: a test that passes by n
 import datetime as dt
 import json
 import re
-import shutil
-import socket
-import subprocess
 import time
 import urllib.error
 import urllib.parse
@@ -18,6 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sidecar.demo import find, scraping
+from sidecar.demo import prometheus as run_prometheus
+
 T = TypeVar("T")
 
 PATIENCE = 60.0
@@ -25,14 +25,8 @@ PATIENCE = 60.0
 
 
 def server(name: str) -> str:
-    """Find a server's program on PATH, or fail the test."""
-    found = shutil.which(name)
-    if found is None:
-        raise AssertionError(
-            f"this test needs {name}, and it is not on PATH: run `make test`, or put it there with "
-            '`PATH="$(scripts/servers)$PATH"`'
-        )
-    return found
+    """Find a server's program on PATH; a test without it fails, and says what to do."""
+    return str(find(name))
 
 
 def until(check: Callable[[], T], what: str) -> T:
@@ -43,13 +37,6 @@ def until(check: Callable[[], T], what: str) -> T:
             raise AssertionError(f"waited {PATIENCE:g} s in vain for {what}")
         time.sleep(0.05)
     return answer
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Prometheus:
@@ -106,49 +93,9 @@ def prometheus(
     settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Prometheus]:
     """Run a Prometheus that scrapes ``targets`` (``host:port``) each second; ``settings`` add to its configuration."""
-    program = server("prometheus")
-    home.mkdir(parents=True, exist_ok=True)
-    configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "scrape_configs": [{"job_name": "test", "static_configs": [{"targets": list(targets)}]}],
-        **(settings or {}),
-    }
-    # JSON is YAML.
-    Path(home, "prometheus.yml").write_text(json.dumps(configuration))
-    log = Path(home, "log.txt")
-    port = free_port()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                program,
-                f"--config.file={home}/prometheus.yml",
-                f"--storage.tsdb.path={home}/data",
-                f"--web.listen-address=127.0.0.1:{port}",
-                f"--enable-feature={','.join(features)}",
-            ],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        running = Prometheus(f"http://127.0.0.1:{port}")
-        until(lambda: _ready(running.url, process, log), "Prometheus to be ready")
-        yield running
-    finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> bool:
-    assert process.poll() is None, f"Prometheus ended: {log.read_text()}"
-    try:
-        with urllib.request.urlopen(f"{url}/-/ready", timeout=PATIENCE):  # noqa: S310  # our own loopback
-            return True
-    except OSError:
-        return False
+    configuration = {**scraping({"test": targets}), **(settings or {})}
+    with run_prometheus(home, configuration, features=features) as running:
+        yield Prometheus(running.url)
 
 
 def _moment(text: str) -> float:
