@@ -5,10 +5,8 @@ one left behind is taken over.
 """
 
 import contextlib
-import fcntl
 import os
 import socket
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Final
 
 from sidecar.telemetry.snapshot import GaugeSnapshot
 from sidecar.telemetry.socket import layout
+from sidecar.telemetry.socket.claim import bind, clear, lock
 from sidecar.telemetry.socket.decoder import MalformedError, decode
 from sidecar.telemetry.socket.paths import SocketError, check_path, default_socket
 from sidecar.telemetry.telemetry import Telemetry
@@ -49,9 +48,11 @@ class Receiver:
     def open(self) -> None:
         """Make the socket; raises `SocketError` when it cannot be had, and leaves nothing behind."""
         try:
-            self._lock = _lock(self.path)
-            _clear(self.path)
-            self._socket = _bind(self.path, self._mode)
+            self._lock = lock(self.path)
+            clear(self.path, socket.SOCK_DGRAM)
+            self._socket = bind(self.path, self._mode, socket.SOCK_DGRAM)
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             self._inode = self.path.stat().st_ino
         except OSError as error:
             self.close()
@@ -118,56 +119,3 @@ class Receiver:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _lock(path: Path) -> int:
-    # The lock's file stays when we go: whoever removed it could remove it from under a third one's feet.
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise _in_use(path) from None
-    return descriptor
-
-
-def _clear(path: Path) -> None:
-    """Remove what a killed sidecar left at ``path``, and nothing else."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise SocketError(f"{path} exists and is not a socket: remove it, or choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-        except OSError as error:
-            raise SocketError(f"{path} is another program's socket ({error.strerror}): choose another path") from error
-    raise _in_use(path)
-
-
-def _in_use(path: Path) -> SocketError:
-    return SocketError(f"the socket {path} is in use by another sidecar: stop that one, or choose another path")
-
-
-def _bind(path: Path, mode: int) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        made.settimeout(0)
-        with contextlib.suppress(OSError):
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        # The mode must be right from the first moment on, so it is the umask that sets it; chmod makes it exact.
-        before = os.umask(0o777 & ~mode)
-        try:
-            made.bind(str(path))
-        finally:
-            os.umask(before)
-        path.chmod(mode)
-    except BaseException:
-        made.close()
-        raise
-    return made
