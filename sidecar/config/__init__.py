@@ -2,6 +2,7 @@
 
 from sidecar.config.errors import ConfigError
 from sidecar.config.loader import load
-from sidecar.config.settings import CLIENT, Setting
+from sidecar.config.readers import Setting
+from sidecar.config.settings import CLIENT
 
 __all__ = ["CLIENT", "ConfigError", "Setting", "load"]

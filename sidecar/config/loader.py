@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.config.errors import ConfigError
-from sidecar.config.settings import Setting
+from sidecar.config.readers import Setting, shown, take
 
 FILE: Final = "sidecar.toml"
 """Read from the working directory when nobody names a file."""
 FILE_VARIABLE: Final = "SIDECAR_CONFIG"
 """Names the file."""
 
-_OTHER_SECTIONS: Final = frozenset({"profiles", "breaker", "retry", "budget", "proxy", "telemetry", "slo"})
+_OTHER_SECTIONS: Final = frozenset({"client", "profiles", "breaker", "retry", "budget", "proxy", "telemetry", "slo"})
 """Sections that other parts read."""
-_SHOWN: Final = 60
 
 
 def load(
@@ -35,33 +34,12 @@ def load(
     faults: list[str] = []
     found = {name: setting.default for name, setting in table.items()}
     path, sections = _read_file(file, environ, faults)
-    _take(found, table, f"{path}: [{section}] ", _table_of(sections, section, path, faults), faults)
-    _take(found, table, "SIDECAR_", _variables(table, environ), faults, upper=True)
-    _take(found, table, "", {name: value for name, value in (given or {}).items() if value is not None}, faults)
+    take(found, table, f"{path}: [{section}] ", _table_of(sections, section, path, faults), faults)
+    take(found, table, "SIDECAR_", _variables(table, environ), faults, upper=True)
+    take(found, table, "", {name: value for name, value in (given or {}).items() if value is not None}, faults)
     if faults:
         raise ConfigError(faults)
     return found
-
-
-def _take(
-    found: dict[str, Any],
-    table: Mapping[str, Setting],
-    place: str,
-    values: Mapping[str, Any],
-    faults: list[str],
-    *,
-    upper: bool = False,
-) -> None:
-    for name, value in values.items():
-        where = f"{place}{name.upper() if upper else name}"
-        setting = table.get(name)
-        if setting is None:
-            faults.append(f"{where}: there is no such setting; there are {', '.join(table)}")
-            continue
-        try:
-            found[name] = setting.read(value)
-        except (ValueError, KeyError):
-            faults.append(f"{where} is {_shown(value)}; it must be {setting.allowed}")
 
 
 def _read_file(
@@ -92,7 +70,7 @@ def _table_of(sections: Mapping[str, Any], section: str, path: Path, faults: lis
             faults.append(f"{path}: there is no section [{name}]; there are {known}")
     table = sections.get(section, {})
     if not isinstance(table, dict):
-        faults.append(f"{path}: {section} is {_shown(table)}; it must be a section: [{section}]")
+        faults.append(f"{path}: {section} is {shown(table)}; it must be a section: [{section}]")
         return {}
     return table
 
@@ -100,8 +78,3 @@ def _table_of(sections: Mapping[str, Any], section: str, path: Path, faults: lis
 def _variables(table: Mapping[str, Setting], environ: Mapping[str, str]) -> dict[str, str]:
     given = {name: environ.get(f"SIDECAR_{name.upper()}", "") for name in table}
     return {name: value for name, value in given.items() if value}
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "alerts": {"model", "rules", "slo", "_version"},
     "client": {"config", "model", "telemetry", "wire"},
     "config": {"model"},
-    "proxy": {"model", "wire", "policy", "telemetry", "admin"},
+    "proxy": {"admin", "config", "model", "policy", "telemetry", "wire"},
 }
 
 
