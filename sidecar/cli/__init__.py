@@ -10,6 +10,7 @@ from sidecar._version import __version__
 # Command -> (module, its click command, one line of help). The help stands here so that `sidecar --help`
 # imports none of the modules.
 _COMMANDS: Final = {
+    "proxy": ("sidecar.cli.proxy", "Metrics for every client, by changing one environment variable."),
     "collect": ("sidecar.cli.collect", "Receive what many processes report, and serve it as one scrape target."),
     "export": ("sidecar.cli.export", "Write alert rules, runbooks or Grafana dashboards into a folder."),
     "slo": ("sidecar.cli.slo", "Check and explain objectives, and make rules of them."),

@@ -16,6 +16,7 @@ from sidecar.proxy.headers import RequestHead
 from sidecar.proxy.sockets import reset_on_close
 
 if TYPE_CHECKING:
+    from sidecar.model import Profile
     from sidecar.proxy.server import Proxy
 
 
@@ -51,11 +52,14 @@ class Downstream(Protocol):
         "_write_timer",
         "client",
         "closing",
+        "profile",
         "slow",
     )
 
-    def __init__(self, proxy: "Proxy") -> None:
+    def __init__(self, proxy: "Proxy", profile: "Profile | None" = None) -> None:
         self._proxy = proxy
+        self.profile = profile
+        """What its requests are for, where that is settled by where it connected to."""
         self._transport: Transport | None = None
         self._stage = _Stage.IDLE
         self._buffer = b""  # a head that is not whole yet
@@ -224,7 +228,7 @@ class Downstream(Protocol):
             raise self._body_too_large()
         self._timer.off()
         self._stage = _Stage.BODY
-        exchange = self._reading = Exchange(self, head, self._proxy.sight(head))
+        exchange = self._reading = Exchange(self, head, self._proxy.sight(self, head))
         self._body_bytes = 0
         self._body_left = head.length
         self._chunks = ChunkedBody() if head.body is Body.CHUNKED else None

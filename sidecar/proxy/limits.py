@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, fields
 from math import isfinite
+from typing import Final
 
-_MAY_BE_ZERO = frozenset({"per_client", "replay_bytes", "idle_connections"})
+MAY_BE_ZERO: Final = frozenset({"per_client", "replay_bytes", "idle_connections"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +52,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         faults = [
-            f"{field.name} is {value!r}, but must be {'0 or more' if field.name in _MAY_BE_ZERO else 'more than 0'}"
+            f"{field.name} is {value!r}, but must be {'0 or more' if field.name in MAY_BE_ZERO else 'more than 0'}"
             for field in fields(self)
             for value in (getattr(self, field.name),)
-            if not isfinite(value) or value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO)
+            if not isfinite(value) or value < 0 or (value == 0 and field.name not in MAY_BE_ZERO)
         ]
         if faults:
             raise ValueError("limits: " + "; ".join(faults))

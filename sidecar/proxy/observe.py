@@ -91,12 +91,12 @@ class Observer:
         self._rules = tuple(rules)
         self._limits_due = 0.0
 
-    def sight(self, head: RequestHead) -> "Sight":
-        """Begin to look at a request."""
-        return Sight(self, head)
+    def sight(self, head: RequestHead, profile: Profile | None = None) -> "Sight":
+        """Begin to look at a request; ``profile`` is its listener's, if that has one."""
+        return Sight(self, head, profile)
 
-    def profile_of(self, watched: dict[bytes, bytes], model: str) -> Profile:
-        """Say which use a request serves: what its header says, else the first rule that fits."""
+    def profile_of(self, watched: dict[bytes, bytes], model: str, listener: Profile | None) -> Profile:
+        """Say which use a request serves: its header's, else the first rule's that fits, else the listener's."""
         said = _PROFILES.get(watched.get(b"x-sidecar-profile", b""))
         if said is not None:
             return said
@@ -104,7 +104,7 @@ class Observer:
         for rule in self._rules:
             if agent.startswith(rule.user_agent) and model.startswith(rule.model):
                 return rule.profile
-        return self._profile
+        return listener or self._profile
 
     def limits_of(self, head: ResponseHead, now: float) -> tuple[RateLimit, ...]:
         """Read an answer's rate limits, if the last ones read are not fresh still: only the newest are ever shown."""
@@ -144,6 +144,7 @@ class Sight:
         "_head",
         "_key",
         "_last",
+        "_listener",
         "_max_gap",
         "_max_gap_at",
         "_observer",
@@ -158,7 +159,7 @@ class Sight:
         "blind",
     )
 
-    def __init__(self, observer: Observer, head: RequestHead) -> None:
+    def __init__(self, observer: Observer, head: RequestHead, listener: Profile | None = None) -> None:
         self._observer = observer
         self._head = head
         self._began = self._last = observer.clock()
@@ -167,6 +168,7 @@ class Sight:
         self._asked = Asked()
         self._key: Key = ()
         self._past: Past | None = None
+        self._listener = listener
         self._profile = Profile.DEFAULT
         self._source = Source.PROXY
         self._ticket: Ticket | None = None
@@ -277,7 +279,7 @@ class Sight:
         observer, head = self._observer, self._head
         watched = head.watched
         asked = self._asked = scan.asked()
-        self._profile = observer.profile_of(watched, asked.model)
+        self._profile = observer.profile_of(watched, asked.model, self._listener)
         agent = watched.get(b"user-agent", b"")
         said = watched.get(b"x-stainless-retry-count", b"")
         number = int(said) if said.isdigit() and len(said) <= 3 and not agent.startswith(_CLAUDE_CODE) else None  # noqa: PLR2004  # no sensible number is longer

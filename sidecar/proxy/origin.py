@@ -19,6 +19,9 @@ class Origin:
     prefix: str = ""
     """A path put in front of each request's own."""
 
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority.decode('ascii')}{self.prefix}"
+
     @property
     def tls(self) -> bool:
         """Whether it is spoken to over TLS."""
@@ -57,9 +60,14 @@ def forward_proxy(origin: Origin, environ: Mapping[str, str]) -> ForwardProxy | 
     url = environ.get("https_proxy") or environ.get("HTTPS_PROXY")
     if not origin.tls or not url or _excepted(origin, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
         return None
-    parts, port = _split(url if "://" in url else f"http://{url}", "HTTPS_PROXY")
+    return parse_forward_proxy(url, "HTTPS_PROXY")
+
+
+def parse_forward_proxy(url: str, name: str) -> ForwardProxy:
+    """Take a forward proxy's URL apart; ``name`` is what the setting is called."""
+    parts, port = _split(url if "://" in url else f"http://{url}", name)
     if parts.scheme != "http" or not parts.hostname:
-        raise ValueError(f"HTTPS_PROXY is {_shown(url)!r}, but must look like http://proxy.example:3128")
+        raise ValueError(f"{name} is {_shown(url)!r}, but must look like http://proxy.example:3128")
     authorization = None
     if parts.username is not None:
         from base64 import b64encode  # noqa: PLC0415  # rarely needed

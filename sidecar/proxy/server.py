@@ -83,9 +83,10 @@ class Proxy:
         """Clients' connections."""
         return len(self._clients)
 
-    async def listen(self, sock: socket.socket) -> None:
-        """Take clients on this socket, which is bound already."""
-        self._servers.append(await self._loop.create_server(lambda: Downstream(self), sock=sock, backlog=BACKLOG))
+    async def listen(self, sock: socket.socket, profile: Profile | None = None) -> None:
+        """Take clients on this socket, which is bound already; ``profile`` is what their requests are for."""
+        create = self._loop.create_unix_server if sock.family == socket.AF_UNIX else self._loop.create_server
+        self._servers.append(await create(lambda: Downstream(self, profile), sock=sock, backlog=BACKLOG))
 
     async def drain(self, seconds: float) -> int:
         """Take no new clients, let what is under way end; then cut the rest off. Returns how many were cut off."""
@@ -138,9 +139,9 @@ class Proxy:
         if not self._clients:
             self._empty.set()
 
-    def sight(self, head: RequestHead) -> Sight | None:
+    def sight(self, client: Downstream, head: RequestHead) -> Sight | None:
         """Begin to look at a request, if anybody does."""
-        return None if self._observer is None else self._observer.sight(head)
+        return None if self._observer is None else self._observer.sight(head, client.profile)
 
     def admit(self, client: Downstream, exchange: Exchange) -> Pool:  # routes will ask for it
         """Let a request in and say where it goes; raises Fault where there are too many."""

@@ -1,0 +1,62 @@
+"""Whether upstreams can be reached: tried when somebody asks, and not more often than that is news.
+
+A try takes a connection from the pool, or has one made, and puts it back: TCP and TLS are gone through, no request is
+sent, and an idle proxy that is asked all the time keeps one connection warm.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sidecar.proxy.errors import Fault
+from sidecar.proxy.pool import Pool
+from sidecar.proxy.upstream import Upstream
+
+NEWS_SECONDS: Final = 5.0
+"""How long what was found out holds."""
+
+
+class _Try:
+    """One upstream, and what came of the last try."""
+
+    def __init__(self, pool: Pool, due: float) -> None:
+        self._pool = pool
+        self._due = due
+        self._under_way = False
+        self.problem: str | None = "not yet known"
+
+    def begin(self) -> None:
+        if self._under_way or self._pool.now() < self._due:
+            return
+        self._under_way = True
+        upstream = self._pool.acquire(self)
+        if upstream is not None:
+            self.connected(upstream)
+
+    def connected(self, upstream: Upstream) -> None:
+        self._over(None)
+        self._pool.release(upstream)
+
+    def not_connected(self, fault: Fault) -> None:
+        self._over(fault.message)
+
+    def _over(self, problem: str | None) -> None:
+        self.problem = problem
+        self._under_way = False
+        self._due = self._pool.now() + NEWS_SECONDS
+
+
+class Reach:
+    """Says whether there is an upstream to send requests to. ``pools`` gives those in force, by name."""
+
+    def __init__(self, pools: Callable[[], Mapping[str, Pool]]) -> None:
+        self._pools = pools
+        self._tries: dict[Pool, _Try] = {}
+
+    def problem(self) -> str | None:
+        """Say why no upstream can be reached, as far as known, and have it looked into."""
+        pools = self._pools()
+        self._tries = {pool: self._tries.get(pool) or _Try(pool, pool.now()) for pool in pools.values()}
+        for each in self._tries.values():
+            each.begin()
+        problems = [f"{name}: {problem}" for name, pool in pools.items() if (problem := self._tries[pool].problem)]
+        return "; ".join(problems) if len(problems) == len(pools) else None

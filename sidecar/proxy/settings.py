@@ -1,0 +1,219 @@
+"""The section ``[proxy]``: its table of settings, and what they make together, checked as a whole.
+
+Every value in the table is plain (text, number, list, table), so that it can be handed to another process as it is.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.admin import Address, AdminError, parse_address
+from sidecar.config import ConfigError, Setting, load
+from sidecar.config.readers import choice, number, switch, table, tables, text, whole
+from sidecar.model import Profile
+from sidecar.proxy.limits import MAY_BE_ZERO, Limits
+from sidecar.proxy.listening import ListenError, Place, is_remote, parse_place
+from sidecar.proxy.observe import ProfileRule
+from sidecar.proxy.origin import ForwardProxy, forward_proxy, parse_forward_proxy, parse_origin
+from sidecar.proxy.server import Settings
+
+_PROFILES: Final = ", ".join(Profile)
+_ADDRESS: Final = "HOST:PORT, such as 127.0.0.1:8788, or unix:/path"
+_MODES: Final = 0o777
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """What is worth a log line."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _url(value: Any) -> str:
+    parse_origin(text(value))
+    return str(value)
+
+
+def _via(value: Any) -> str:
+    parse_forward_proxy(text(value), "via")
+    return str(value)
+
+
+def _place(value: Any) -> str:
+    try:
+        parse_place(text(value))
+    except ListenError as error:
+        raise ValueError(value) from error
+    return str(value)
+
+
+def _places(value: Any) -> list[str]:
+    return [_place(each) for each in (value if isinstance(value, list) else [value])]
+
+
+def _admin(value: Any) -> str:
+    try:
+        parse_address(text(value), allow_remote=True)
+    except AdminError as error:
+        raise ValueError(value) from error
+    return str(value)
+
+
+def _mode(value: Any) -> str:
+    if not 0 <= int(text(value), 8) <= _MODES:
+        raise ValueError(value)
+    return str(value)
+
+
+def _limit(name: str, default: float) -> Setting:
+    above = name not in MAY_BE_ZERO
+    least = "more than 0" if above else "0 or more"
+    if isinstance(default, int):
+        return Setting(whole(least=int(above)), f"a whole number, {least}", "", default)
+    return Setting(number(above=above), f"a number, {least}", "", default)
+
+
+LIMITS: Final[Mapping[str, Setting]] = {
+    field.name: _limit(field.name, field.default) for field in fields(Limits) if field.default is not MISSING
+}
+"""The section ``[proxy.limits]``."""
+
+LISTENERS: Final[Mapping[str, Setting]] = {
+    "listen": Setting(_place, _ADDRESS, "where to take clients"),
+    "profile": Setting(choice(Profile), _PROFILES, "what requests that come here are for"),
+}
+"""Each ``[[proxy.listeners]]``."""
+
+RULES: Final[Mapping[str, Setting]] = {
+    "profile": Setting(choice(Profile), _PROFILES, "what requests that fit are for"),
+    "user_agent": Setting(text, "a text", "how the user agent begins", default=""),
+    "model": Setting(text, "a text", "how the model's name begins", default=""),
+}
+"""Each ``[[proxy.profiles]]``."""
+
+PROXY: Final[Mapping[str, Setting]] = {
+    "listen": Setting(_places, f"{_ADDRESS}, or a list of them", "where to take clients", default=["127.0.0.1:8788"]),
+    "admin": Setting(
+        _admin, "HOST:PORT, such as 127.0.0.1:9464", "where metrics and health are", default="127.0.0.1:9464"
+    ),
+    "allow_remote": Setting(switch, "true or false", "let other machines reach `listen` and `admin`", default=False),
+    "socket_mode": Setting(_mode, "a file mode in octal, such as 0660", "who may use a Unix socket", default="0600"),
+    "upstream": Setting(
+        _url, "a URL such as https://api.anthropic.com", "where requests go", default="https://api.anthropic.com"
+    ),
+    "via": Setting(
+        _via, "a URL such as http://proxy.example:3128", "the forward proxy on the way; else `HTTPS_PROXY`'s"
+    ),
+    "ca_file": Setting(text, "the path of a PEM file", "certificates to trust in place of the system's"),
+    "profile": Setting(choice(Profile), _PROFILES, "what requests are for, unless they or a rule say otherwise"),
+    "drain_seconds": Setting(
+        number(), "a number, 0 or more", "how long requests under way may go on after SIGTERM", default=25.0
+    ),
+    "limits": Setting(table(LIMITS), "a section: [proxy.limits]", "see below"),
+    "listeners": Setting(
+        tables(LISTENERS, needed=("listen", "profile")), "sections: [[proxy.listeners]]", "see below", default=[]
+    ),
+    "profiles": Setting(tables(RULES, needed=("profile",)), "sections: [[proxy.profiles]]", "see below", default=[]),
+}
+"""The section ``[proxy]``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One place where clients are taken."""
+
+    place: Place
+    profile: Profile | None = None
+    """What requests that come here are for, if that is settled by where they come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything about a running proxy that can be chosen."""
+
+    proxy: Settings
+    listeners: tuple[Listener, ...]
+    admin: Address
+    socket_mode: int
+    drain_seconds: float
+
+
+def read_values(
+    given: Mapping[str, Any], *, file: str | Path | None = None, environ: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Read the settings from code, environment and file, each checked by itself. Raises ConfigError."""
+    return load("proxy", PROXY, given, file=file, environ=environ)
+
+
+def build(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
+    """Make a configuration of settings, checked together. Raises ConfigError with every fault."""
+    environ = os.environ if environ is None else environ
+    faults: list[str] = []
+    listeners = tuple(
+        [Listener(place=parse_place(each)) for each in values["listen"]]
+        + [
+            Listener(place=parse_place(each["listen"]), profile=Profile(each["profile"]))
+            for each in values["listeners"]
+        ]
+    )
+    admin = parse_address(values["admin"], allow_remote=True)
+    if not listeners:
+        faults.append("listen is empty, and there is no [[proxy.listeners]]: name an address to listen on")
+    if not values["allow_remote"]:
+        faults += [_remote(str(each.place)) for each in listeners if is_remote(each.place)]
+        if not admin.is_loopback:
+            faults.append(
+                f"admin is {admin}, which other machines can reach, and the pages there have no password: "
+                "use 127.0.0.1, or allow it with --allow-remote (allow_remote)"
+            )
+    via = _forward_proxy(values, environ, faults)
+    if values["ca_file"] is not None and not Path(values["ca_file"]).is_file():
+        faults.append(f"ca_file is {values['ca_file']!r}: there is no such file")
+    if faults:
+        raise ConfigError(faults)
+    return Config(
+        proxy=Settings(
+            upstream=parse_origin(values["upstream"]),
+            via=via,
+            ca_file=values["ca_file"],
+            limits=Limits(**(values["limits"] or {})),
+            profile=Profile(values["profile"] or Profile.DEFAULT),
+            profile_rules=tuple(
+                ProfileRule(profile=Profile(each["profile"]), user_agent=each["user_agent"], model=each["model"])
+                for each in values["profiles"]
+            ),
+        ),
+        listeners=listeners,
+        admin=admin,
+        socket_mode=int(values["socket_mode"], 8),
+        drain_seconds=values["drain_seconds"],
+    )
+
+
+def _remote(place: str) -> str:
+    return (
+        f"listen is {place}, which other machines can reach: API keys would come to it unencrypted, and anyone there "
+        "could send requests through this machine; use 127.0.0.1, or allow it with --allow-remote (allow_remote)"
+    )
+
+
+def _forward_proxy(values: Mapping[str, Any], environ: Mapping[str, str], faults: list[str]) -> ForwardProxy | None:
+    if values["via"] is not None:
+        return parse_forward_proxy(values["via"], "via")
+    try:
+        return forward_proxy(parse_origin(values["upstream"]), environ)
+    except ValueError as error:
+        faults.append(str(error))
+        return None
