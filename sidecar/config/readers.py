@@ -4,6 +4,7 @@ A reader refuses with ValueError or KeyError (the loader then says what is allow
 `ConfigError` that names each part that is wrong.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ from sidecar.config.errors import ConfigError
 
 PORTS: Final = 65_535
 _SHOWN: Final = 60
+_USER: Final = re.compile(r"://[^/@'\"]*@")
 _SWITCH: Final = {
     "1": True,
     "true": True,
@@ -163,8 +165,8 @@ def take(
 
 
 def shown(value: object) -> str:
-    """Show a value in a fault, shortened."""
-    shape = repr(value)
+    """Show a value in a fault: shortened, and without the password that a URL may hold."""
+    shape = _USER.sub("://…@", repr(value))
     return shape if len(shape) <= _SHOWN else shape[:_SHOWN] + "…"
 
 

@@ -21,6 +21,7 @@ REASONS: Final = {
 
 CODES: Final = {
     "bad_request": 400,
+    "unknown_upstream": 400,
     "request_timeout": 408,
     "body_too_large": 413,
     "head_too_large": 431,

@@ -14,7 +14,7 @@ from sidecar.proxy.framing import HOP_BY_HOP, METHODS, Body, bad, broken, origin
 
 Specials = list[tuple[bytes, bytes]]
 
-OURS: Final = (b"x-sidecar-profile",)
+OURS: Final = (b"x-sidecar-profile", b"x-sidecar-upstream")
 """Headers a client sends to us: looked at, and not passed on."""
 WATCHED_OF_REQUESTS: Final = (
     b"x-stainless-retry-count",
@@ -59,7 +59,7 @@ _BLANKS: Final = b" \t"
 class RequestHead:
     """A request's head, understood."""
 
-    __slots__ = ("body", "fields", "http11", "keep_alive", "length", "method", "target", "watched")
+    __slots__ = ("body", "fields", "http11", "keep_alive", "length", "method", "target", "upstream", "watched")
 
     def __init__(self, raw: bytes) -> None:
         try:
@@ -83,9 +83,12 @@ class RequestHead:
         specials, self.fields, connection = _cut(raw, start, _OF_REQUESTS, self.watched)
         self.body, self.length = request_body(specials, http11=self.http11)
         self.keep_alive = _keeps_alive(connection, http11=self.http11)
+        self.upstream = ""
+        """The name of the upstream it goes to, once that is chosen."""
 
     def wire(self, host: bytes, prefix: bytes) -> bytes:
-        """Write the head for the upstream."""
+        """Write the head for the upstream; without ``host``, with the client's own."""
+        host = host or self.watched.get(b"host", b"")
         if self.body is Body.LENGTH:
             framing = b"content-length: %d\r\n\r\n" % self.length
         else:
@@ -156,6 +159,8 @@ def _cut(
             watched.setdefault(name, value.rstrip(_BLANKS))
         else:
             specials.append((name, value.rstrip(_BLANKS)))
+            if name == b"host":  # as it was written: a signature may cover it
+                watched.setdefault(name, raw[found.start(2) : found.end(2)].rstrip(_BLANKS))
     kept.append(raw[position:-2])
     fields = b"".join(kept)
     if connection and connection not in _PLAIN_CONNECTION:

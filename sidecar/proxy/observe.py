@@ -6,7 +6,7 @@ It keeps measurements and names. No fault of its own reaches the bytes: it is co
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Concatenate, Final, ParamSpec, cast
 
 from sidecar.model import (
@@ -21,7 +21,6 @@ from sidecar.model import (
     StreamEnd,
     TraceRef,
     Verdict,
-    endpoint_of,
 )
 from sidecar.proxy.correlate import BACKOFF_SECONDS, PATIENT_SECONDS, SLACK_SECONDS, Calls, Key, Past
 from sidecar.proxy.ending import Ending
@@ -31,6 +30,7 @@ from sidecar.proxy.headers import RequestHead, ResponseHead
 from sidecar.proxy.origin import Origin
 from sidecar.proxy.reading import FIRST_ERROR, Reading
 from sidecar.proxy.request_scan import Asked, RequestScan
+from sidecar.proxy.shapes import Shape, read_path
 from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry import Telemetry, Ticket
 from sidecar.wire.ratelimit import parse_rate_limits
@@ -77,6 +77,8 @@ class Observer:
         wheel: Wheel,
         origin: Origin,
         *,
+        shape: Shape = Shape.ANTHROPIC,
+        calls: Calls | None = None,
         profile: Profile = Profile.DEFAULT,
         rules: Sequence[ProfileRule] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -86,7 +88,8 @@ class Observer:
         self.origin: Final = origin
         self.clock: Final = clock
         self.wall: Final = wall
-        self.calls: Final = Calls(wheel, telemetry.call)
+        self.calls: Final = calls or Calls(wheel, telemetry.call)
+        self.shape: Final = shape
         self._profile = profile
         self._rules = tuple(rules)
         self._limits_due = 0.0
@@ -278,7 +281,11 @@ class Sight:
             return
         observer, head = self._observer, self._head
         watched = head.watched
-        asked = self._asked = scan.asked()
+        told = read_path(observer.shape, head.target)
+        asked = scan.asked()
+        if told.model:
+            asked = asked._replace(model=told.model, stream=asked.stream or told.stream)
+        self._asked = asked
         self._profile = observer.profile_of(watched, asked.model, self._listener)
         agent = watched.get(b"user-agent", b"")
         said = watched.get(b"x-stainless-retry-count", b"")
@@ -288,7 +295,7 @@ class Sight:
         self._key = (head.method, head.target, watched.get(b"traceparent", b"")[:35], scan.fingerprint)
         self._past = observer.calls.past(self._key, self._began, self._started_at, number=number)
         self._ticket = observer.telemetry.in_flight.begin(
-            _endpoint(head.target), asked.model, profile=self._profile, stream=asked.stream, source=self._source
+            told.endpoint, asked.model, profile=self._profile, stream=asked.stream, source=self._source
         )
 
     def _verdict(self, ending: Ending, fault: Fault | None, now: float) -> Verdict:
@@ -309,7 +316,7 @@ class Sight:
         past = self._past
         return AttemptRecord(
             source=self._source,
-            endpoint=_endpoint(self._head.target),
+            endpoint=read_path(observer.shape, self._head.target).endpoint,
             model=self._asked.model,
             profile=self._profile,
             stream=self._asked.stream,
@@ -361,7 +368,7 @@ class Sight:
         self._observer.telemetry.call(
             CallRecord(
                 source=self._source,
-                endpoint=_endpoint(self._head.target),
+                endpoint=read_path(self._observer.shape, self._head.target).endpoint,
                 model=self._asked.model,
                 profile=self._profile,
                 stream=self._asked.stream,
@@ -394,11 +401,6 @@ class Sight:
             wait = _number(told.get(b"retry-after"), 1.0)
         patience = PATIENT_SECONDS if self._source is Source.INFERRED else BACKOFF_SECONDS
         return max(patience, wait if wait is not None and wait <= _LONGEST_RETRY_AFTER else 0.0) + SLACK_SECONDS
-
-
-@lru_cache(maxsize=256)
-def _endpoint(target: bytes) -> str:
-    return endpoint_of(target.decode("ascii"))
 
 
 def _number(value: bytes | None, divisor: float) -> float | None:

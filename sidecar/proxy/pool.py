@@ -38,13 +38,16 @@ class Pool:
         origin: Origin,
         connector: Connector,
         limits: Limits,
+        *,
+        preserve_host: bool = False,
     ) -> None:
         self._loop = loop
         self._wheel = wheel
         self._connector = connector
         self.limits = limits
         self.origin = origin
-        self.authority = origin.authority
+        self.authority = b"" if preserve_host else origin.authority
+        """What the host header says; empty where it is the client's own."""
         self.prefix = origin.prefix.encode("ascii")
         self.now = wheel.now
         self._resting: list[Upstream] = []
@@ -107,6 +110,17 @@ class Pool:
             self._resting.remove(upstream)
         if len(self._waiting) > len(self._dials) and self.size < self.limits.upstream_connections:
             self._dial()
+
+    def retire(self) -> None:
+        """Close what rests, and keep nothing any more; who uses or awaits a connection is served to the end."""
+        self._closed = True
+        for upstream in list(self._resting):
+            upstream.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody uses or awaits a connection."""
+        return not (self._waiting or self.size)
 
     def close(self) -> None:
         """Close what rests, stop what is being made, and refuse those who wait."""

@@ -34,6 +34,7 @@ class _Try:
 
     def connected(self, upstream: Upstream) -> None:
         self._over(None)
+        upstream.uses = max(1, upstream.uses)  # it rests like any other: what a request loses on it is sent again
         self._pool.release(upstream)
 
     def not_connected(self, fault: Fault) -> None:

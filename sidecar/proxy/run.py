@@ -43,10 +43,10 @@ async def serve(config: Config, *, started: Started) -> None:
         for listener in config.listeners:
             places.append(Listening(listener.place, mode=config.socket_mode))  # noqa: PERF401  # closed when one fails
         proxy = Proxy(config.proxy, telemetry)
-        reach = Reach(lambda: {"upstream": proxy.pool})
+        reach = Reach(lambda: proxy.pools)
         readiness = Readiness()
         readiness.add("stopping", lambda: "the proxy is draining" if stopping.is_set() else None)
-        readiness.add("upstream", reach.problem)
+        readiness.add("upstreams", reach.problem)
         admin = AdminServer(config.admin, standard_routes(telemetry, readiness))
         await admin.start()
         for number in _STOPPING:

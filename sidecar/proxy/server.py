@@ -6,10 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.model import Profile
 from sidecar.proxy.connect import Connector
+from sidecar.proxy.correlate import Calls
 from sidecar.proxy.downstream import Downstream
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.exchange import Exchange
@@ -18,6 +19,7 @@ from sidecar.proxy.limits import Limits
 from sidecar.proxy.observe import Observer, ProfileRule, Sight
 from sidecar.proxy.origin import ForwardProxy, Origin
 from sidecar.proxy.pool import Pool
+from sidecar.proxy.routes import DEFAULT, Router, Target
 from sidecar.proxy.tls import client_context
 from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry import Telemetry
@@ -38,6 +40,21 @@ class Settings:
     profile: Profile = Profile.DEFAULT
     """The use that requests serve unless they or a rule say otherwise."""
     profile_rules: tuple[ProfileRule, ...] = ()
+    others: tuple[Target, ...] = ()
+    """Further upstreams, for the requests that name them or have their routes."""
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Every upstream, the default one first."""
+        return (Target(origin=self.upstream, via=self.via, ca_file=self.ca_file), *self.others)
+
+
+class _Way(NamedTuple):
+    """What serves and sees the requests to one upstream."""
+
+    target: Target
+    pool: Pool
+    observer: Observer | None
 
 
 class Proxy:
@@ -52,22 +69,14 @@ class Proxy:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self.limits = settings.limits
+        self._telemetry = telemetry
+        self._clock = clock
+        self._wall = wall
         self.wheel = Wheel(self._loop)
-        tls = client_context(settings.ca_file) if settings.upstream.tls else None
-        connector = Connector(self._loop, settings.upstream, settings.limits, tls=tls, via=settings.via)
-        self.pool = Pool(self._loop, self.wheel, settings.upstream, connector, settings.limits)
-        self._observer = None
-        if telemetry is not None:
-            self._observer = Observer(
-                telemetry,
-                self.wheel,
-                settings.upstream,
-                profile=settings.profile,
-                rules=settings.profile_rules,
-                clock=clock,
-                wall=wall,
-            )
+        self._calls = None if telemetry is None else Calls(self.wheel, telemetry.call)
+        self._ways: dict[str, _Way] = {}
+        self._retired: list[Pool] = []
+        self.apply(settings)
         self._servers: list[asyncio.Server] = []
         self._clients: set[Downstream] = set()
         self._busy: Counter[str] = Counter()
@@ -77,6 +86,54 @@ class Proxy:
         """Requests under way."""
         self.draining = False
         """No new connections are taken."""
+
+    def apply(self, settings: Settings) -> None:
+        """Work by these settings from now on. Requests under way end as they began."""
+        before = dict(self._ways)
+        ways = {}
+        for target in settings.targets:
+            old = before.get(target.name)
+            # A file of certificates may have changed though its name has not.
+            if old is not None and old.target == target and not target.ca_file and old.pool.limits == settings.limits:
+                pool = before.pop(target.name).pool
+            else:
+                pool = self._make_pool(target, settings.limits)
+            ways[target.name] = _Way(target, pool, self._make_observer(target, settings))
+        self._ways, self._router, self.limits = ways, Router(settings.targets), settings.limits
+        self._retired = [pool for pool in self._retired if not pool.idle]
+        for old in before.values():
+            old.pool.retire()
+            self._retired.append(old.pool)
+
+    def _make_pool(self, target: Target, limits: Limits) -> Pool:
+        tls = client_context(target.ca_file) if target.origin.tls else None
+        connector = Connector(self._loop, target.origin, limits, tls=tls, via=target.via)
+        return Pool(self._loop, self.wheel, target.origin, connector, limits, preserve_host=target.preserve_host)
+
+    def _make_observer(self, target: Target, settings: Settings) -> Observer | None:
+        if self._telemetry is None:
+            return None
+        return Observer(
+            self._telemetry,
+            self.wheel,
+            target.origin,
+            shape=target.shape,
+            calls=self._calls,
+            profile=settings.profile,
+            rules=settings.profile_rules,
+            clock=self._clock,
+            wall=self._wall,
+        )
+
+    @property
+    def pool(self) -> Pool:
+        """The default upstream's connections."""
+        return self._ways[DEFAULT].pool
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """Each upstream's connections, by its name."""
+        return {name: way.pool for name, way in self._ways.items()}
 
     @property
     def connections(self) -> int:
@@ -112,9 +169,10 @@ class Proxy:
         for client in list(self._clients):
             client.abort()
         await self._empty.wait()
-        self.pool.close()
-        if self._observer is not None:
-            self._observer.close()
+        for pool in (*self.pools.values(), *self._retired):
+            pool.close()
+        if self._calls is not None:
+            self._calls.close()
         self.wheel.close()
         for server in self._servers:
             await server.wait_closed()
@@ -140,11 +198,16 @@ class Proxy:
             self._empty.set()
 
     def sight(self, client: Downstream, head: RequestHead) -> Sight | None:
-        """Begin to look at a request, if anybody does."""
-        return None if self._observer is None else self._observer.sight(head, client.profile)
+        """Choose where a request goes, and begin to look at it, if anybody does."""
+        head.upstream = self._router.choose(head)
+        observer = (self._ways.get(head.upstream) or self._ways[DEFAULT]).observer
+        return None if observer is None else observer.sight(head, client.profile)
 
-    def admit(self, client: Downstream, exchange: Exchange) -> Pool:  # routes will ask for it
-        """Let a request in and say where it goes; raises Fault where there are too many."""
+    def admit(self, client: Downstream, exchange: Exchange) -> Pool:
+        """Let a request in and say where it goes; raises Fault where there are too many, or there is no such place."""
+        way = self._ways.get(exchange.head.upstream)
+        if way is None:
+            raise Fault("unknown_upstream", "there is no upstream of the name in x-sidecar-upstream")
         limits = self.limits
         if self.in_flight >= limits.in_flight:
             raise Fault("too_many_requests", f"{limits.in_flight} requests are under way already", retry_after=1)
@@ -158,7 +221,7 @@ class Proxy:
             self._busy[client.client] += 1
         self.in_flight += 1
         exchange.admitted = True
-        return self.pool
+        return way.pool
 
     def settled(self, client: Downstream, exchange: Exchange) -> None:
         """Count a request's end."""

@@ -4,6 +4,9 @@ Every value in the table is plain (text, number, list, table), so that it can be
 """
 
 import os
+import re
+import ssl
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
@@ -12,17 +15,23 @@ from typing import Any, Final
 
 from sidecar.admin import Address, AdminError, parse_address
 from sidecar.config import ConfigError, Setting, load
-from sidecar.config.readers import choice, number, switch, table, tables, text, whole
+from sidecar.config.readers import choice, named, number, shown, switch, table, tables, text, whole
 from sidecar.model import Profile
 from sidecar.proxy.limits import MAY_BE_ZERO, Limits
 from sidecar.proxy.listening import ListenError, Place, is_remote, parse_place
 from sidecar.proxy.observe import ProfileRule
-from sidecar.proxy.origin import ForwardProxy, forward_proxy, parse_forward_proxy, parse_origin
+from sidecar.proxy.origin import forward_proxy, parse_forward_proxy, parse_origin
+from sidecar.proxy.routes import DEFAULT, Target
 from sidecar.proxy.server import Settings
+from sidecar.proxy.shapes import Shape
+from sidecar.proxy.tls import client_context
 
 _PROFILES: Final = ", ".join(Profile)
 _ADDRESS: Final = "HOST:PORT, such as 127.0.0.1:8788, or unix:/path"
 _MODES: Final = 0o777
+_ROUTE: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NAMES: Final = "lower-case letters, digits, dots, dashes and underscores"
 
 
 class LogFormat(StrEnum):
@@ -77,6 +86,18 @@ def _mode(value: Any) -> str:
     return str(value)
 
 
+def _route(value: Any) -> str:
+    if not _ROUTE.fullmatch(text(value)):
+        raise ValueError(value)
+    return str(value)
+
+
+def _name(value: Any) -> str:
+    if not _NAME.fullmatch(text(value)) or value == DEFAULT:
+        raise ConfigError([f"{shown(value)} is no name for an upstream; it must be {_NAMES}, and not {DEFAULT!r}"])
+    return str(value)
+
+
 def _limit(name: str, default: float) -> Setting:
     above = name not in MAY_BE_ZERO
     least = "more than 0" if above else "0 or more"
@@ -89,6 +110,21 @@ LIMITS: Final[Mapping[str, Setting]] = {
     field.name: _limit(field.name, field.default) for field in fields(Limits) if field.default is not MISSING
 }
 """The section ``[proxy.limits]``."""
+
+_VIA: Final = Setting(
+    _via, "a URL such as http://proxy.example:3128", "the forward proxy on the way; else what `HTTPS_PROXY` says"
+)
+_CA_FILE: Final = Setting(text, "the path of a PEM file", "certificates to trust in place of the system's")
+
+UPSTREAMS: Final[Mapping[str, Setting]] = {
+    "url": Setting(_url, "a URL such as https://gateway.example", "where its requests go"),
+    "route": Setting(_route, "a path such as /bedrock", "the path that is for it; taken off before sending on"),
+    "shape": Setting(choice(Shape), ", ".join(Shape), "how its paths are built", default=Shape.ANTHROPIC.value),
+    "preserve_host": Setting(switch, "true or false", "send the `host` header as the client wrote it", default=False),
+    "via": _VIA,
+    "ca_file": _CA_FILE,
+}
+"""Each ``[proxy.upstreams.NAME]``."""
 
 LISTENERS: Final[Mapping[str, Setting]] = {
     "listen": Setting(_place, _ADDRESS, "where to take clients"),
@@ -113,13 +149,14 @@ PROXY: Final[Mapping[str, Setting]] = {
     "upstream": Setting(
         _url, "a URL such as https://api.anthropic.com", "where requests go", default="https://api.anthropic.com"
     ),
-    "via": Setting(
-        _via, "a URL such as http://proxy.example:3128", "the forward proxy on the way; else `HTTPS_PROXY`'s"
-    ),
-    "ca_file": Setting(text, "the path of a PEM file", "certificates to trust in place of the system's"),
+    "via": _VIA,
+    "ca_file": _CA_FILE,
     "profile": Setting(choice(Profile), _PROFILES, "what requests are for, unless they or a rule say otherwise"),
     "drain_seconds": Setting(
         number(), "a number, 0 or more", "how long requests under way may go on after SIGTERM", default=25.0
+    ),
+    "upstreams": Setting(
+        named(_name, UPSTREAMS, needed=("url",)), "sections: [proxy.upstreams.NAME]", "see below", default={}
     ),
     "limits": Setting(table(LIMITS), "a section: [proxy.limits]", "see below"),
     "listeners": Setting(
@@ -178,16 +215,18 @@ def build(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
                 f"admin is {admin}, which other machines can reach, and the pages there have no password: "
                 "use 127.0.0.1, or allow it with --allow-remote (allow_remote)"
             )
-    via = _forward_proxy(values, environ, faults)
-    if values["ca_file"] is not None and not Path(values["ca_file"]).is_file():
-        faults.append(f"ca_file is {values['ca_file']!r}: there is no such file")
+    default = _target(DEFAULT, {**values, "url": values["upstream"]}, environ, "", faults)
+    others = [_target(name, each, environ, f"upstreams.{name}.", faults) for name, each in values["upstreams"].items()]
+    routes = Counter(each["route"] for each in values["upstreams"].values() if each["route"])
+    faults += [f"upstreams: the route {route} is given {n} times" for route, n in routes.items() if n > 1]
     if faults:
         raise ConfigError(faults)
     return Config(
         proxy=Settings(
-            upstream=parse_origin(values["upstream"]),
-            via=via,
-            ca_file=values["ca_file"],
+            upstream=default.origin,
+            via=default.via,
+            ca_file=default.ca_file,
+            others=tuple(others),
             limits=Limits(**(values["limits"] or {})),
             profile=Profile(values["profile"] or Profile.DEFAULT),
             profile_rules=tuple(
@@ -209,11 +248,25 @@ def _remote(place: str) -> str:
     )
 
 
-def _forward_proxy(values: Mapping[str, Any], environ: Mapping[str, str], faults: list[str]) -> ForwardProxy | None:
-    if values["via"] is not None:
-        return parse_forward_proxy(values["via"], "via")
+def _target(name: str, values: Mapping[str, Any], environ: Mapping[str, str], place: str, faults: list[str]) -> Target:
+    origin = parse_origin(values["url"])
+    via = None
     try:
-        return forward_proxy(parse_origin(values["upstream"]), environ)
+        via = parse_forward_proxy(values["via"], "via") if values["via"] else forward_proxy(origin, environ)
     except ValueError as error:
-        faults.append(str(error))
-        return None
+        faults.append(f"{place}via: {error}")
+    if values["ca_file"]:
+        try:
+            client_context(values["ca_file"])
+        except (OSError, ssl.SSLError) as error:
+            reason = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "it is no PEM file"
+            faults.append(f"{place}ca_file is {values['ca_file']!r}, which cannot be used: {reason}")
+    return Target(
+        name=name,
+        origin=origin,
+        via=via,
+        ca_file=values["ca_file"],
+        route=values.get("route") or "",
+        shape=Shape(values.get("shape", Shape.ANTHROPIC)),
+        preserve_host=values.get("preserve_host", False),
+    )

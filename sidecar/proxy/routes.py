@@ -1,0 +1,54 @@
+"""Which upstream a request goes to: the one it names, else the one its path belongs to, else the default."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.proxy.headers import RequestHead
+from sidecar.proxy.origin import ForwardProxy, Origin
+from sidecar.proxy.shapes import Shape
+
+DEFAULT: Final = "default"
+"""The name of the upstream that gets what no other does."""
+HEADER: Final = b"x-sidecar-upstream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One upstream, and which requests are for it."""
+
+    origin: Origin
+    name: str = DEFAULT
+    via: ForwardProxy | None = None
+    """The forward proxy on the way, if any."""
+    ca_file: str | None = None
+    """Certificates to trust in place of the system's."""
+    route: str = ""
+    """The path that is for it, such as ``/bedrock``: it, and all below; taken off before the request is sent on."""
+    shape: Shape = Shape.ANTHROPIC
+    preserve_host: bool = False
+    """Send the ``host`` header as the client wrote it, not the upstream's own."""
+
+
+class Router:
+    """Chooses."""
+
+    def __init__(self, targets: Iterable[Target]) -> None:
+        routes = [(target.route.encode("ascii"), target.name) for target in targets if target.route]
+        self._routes = sorted(routes, key=lambda route: -len(route[0]))  # the most particular first
+
+    def choose(self, head: RequestHead) -> str:
+        """Name the upstream a request is for, and take the route off its path. The name may be one there is not."""
+        named = head.watched.get(HEADER)
+        if named is not None:
+            return named.decode("latin-1")
+        for route, name in self._routes:
+            target = head.target
+            if target.startswith(route) and target[len(route) : len(route) + 1] in _BOUNDARIES:
+                rest = target[len(route) :]
+                head.target = rest if rest.startswith(b"/") else b"/" + rest
+                return name
+        return DEFAULT
+
+
+_BOUNDARIES: Final = frozenset({b"/", b"?", b""})
