@@ -18,6 +18,7 @@ __all__ = [
     "Policy",
     "Retry",
     "RetryBudget",
+    "StreamInterrupted",
     "Telemetry",
     "Timeouts",
     "__version__",
@@ -44,6 +45,7 @@ _HOMES: Final[dict[str, str]] = {
     "Policy": "sidecar.policy",
     "Retry": "sidecar.policy",
     "RetryBudget": "sidecar.policy",
+    "StreamInterrupted": "sidecar.client.errors",
     "Telemetry": "sidecar.telemetry.telemetry",
     "Timeouts": "sidecar.policy",
     "configure": "sidecar.client.configure",
@@ -60,6 +62,7 @@ _HOMES: Final[dict[str, str]] = {
 
 if TYPE_CHECKING:
     from sidecar.client.configure import configure
+    from sidecar.client.errors import StreamInterrupted
     from sidecar.client.factory import Anthropic, AsyncAnthropic
     from sidecar.client.install import install, instrument, uninstall
     from sidecar.client.profile import profile

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "dashboards": set[str](),
     "demo": set[str](),
     "alerts": {"model", "rules", "slo", "_version"},
-    "client": {"config", "model", "telemetry", "wire"},
+    "client": {"config", "model", "policy", "telemetry", "wire"},
     "config": {"model"},
     "proxy": {"admin", "config", "model", "policy", "telemetry", "wire"},
 }
