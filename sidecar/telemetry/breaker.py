@@ -1,5 +1,6 @@
 """`Breaker`: the series of one circuit breaker, told of by whoever runs it."""
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +15,7 @@ _KNOWN_TRANSITIONS: Final = (
     (BreakerState.HALF_OPEN, BreakerState.OPEN),
     (BreakerState.HALF_OPEN, BreakerState.CLOSED),
 )
+_OPEN: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 
 
 class Breaker:
@@ -23,7 +25,7 @@ class Breaker:
     has no gauges: a state of several breakers at once would mean nothing.
     """
 
-    __slots__ = ("_do", "_label", "_source", "_store")
+    __slots__ = ("_do", "_label", "_reason", "_source", "_store", "_wall")
 
     def __init__(
         self,
@@ -31,11 +33,16 @@ class Breaker:
         do: Callable[[str, Callable[[], None]], None],
         label: Callable[[], str],
         source: Source,
+        *,
+        reason: Callable[[str], str],
+        wall: Callable[[], float],
     ) -> None:
         self._store: Final = store
         self._do: Final = do
         self._label: Final = label
         self._source: Final = source.value
+        self._reason: Final = reason
+        self._wall: Final = wall
         do("breaker", self._prepare)
 
     def state(self, state: BreakerState) -> None:
@@ -49,6 +56,23 @@ class Breaker:
             labels = (self._label(), BreakerState(before).value, BreakerState(after).value)
             self._store.counter(f.BREAKER_TRANSITIONS, *labels, self._source).value += 1
             self._set_state(BreakerState(after))
+
+        self._do("breaker", work)
+
+    def opened(self, reason: str, seconds: float = math.inf) -> None:
+        """Tell why it opened, and after how many seconds it tries again; infinite when only a reset closes it.
+
+        The next state that is not open takes this back.
+        """
+
+        def work() -> None:
+            label = self._label()
+            if label == OTHER:
+                return
+            self._forget_opening()
+            now = self._wall()
+            gauge = self._store.gauge(f.BREAKER_REOPENS, label, self._reason(reason), self._source)
+            gauge.set(0.0 if math.isinf(seconds) else now + max(0.0, seconds), now)
 
         self._do("breaker", work)
 
@@ -79,6 +103,14 @@ class Breaker:
 
     def _set_state(self, state: BreakerState) -> None:
         label = self._label()
+        if state not in _OPEN:
+            self._forget_opening()
         if label != OTHER:
             for each in BreakerState:
                 self._store.gauge(f.BREAKER_STATE, label, each.value, self._source).set(float(each is state))
+
+    def _forget_opening(self) -> None:
+        own = (self._label(), self._source)
+        for (label, reason, source), *_ in self._store.gauges(f.BREAKER_REOPENS):
+            if (label, source) == own:
+                self._store.gauge(f.BREAKER_REOPENS, label, reason, source).set(None)

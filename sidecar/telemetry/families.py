@@ -253,9 +253,19 @@ FAMILIES: Final = (
 )
 """Every family, in the order they are exposed."""
 
+BREAKER_REOPENS: Final = _gauge(
+    "claude_breaker_reopens_timestamp_seconds",
+    "breaker reason",
+    "When an open breaker tries again, in Unix seconds, and why it opened; 0: not before somebody resets it.",
+    "seconds",
+    Merge.MAX,
+)
+UNEXPOSED: Final = (BREAKER_REOPENS,)
+"""What processes tell each other for the console page; scrapers do not see it."""
+
 BY_NAME: Final = {family.name: family for family in FAMILIES}
 
 
 def of_kind(kind: Kind) -> tuple[Family, ...]:
     """Return the families of one type, in the order they are exposed."""
-    return tuple(family for family in FAMILIES if family.kind is kind)
+    return tuple(family for family in (*FAMILIES, *UNEXPOSED) if family.kind is kind)

@@ -23,6 +23,7 @@ SHARED_GAUGES: Final = (
     f.RETRY_BUDGET,
     f.BREAKER_STATE,
     f.BREAKER_FAILURE_RATIO,
+    f.BREAKER_REOPENS,
     f.IN_FLIGHT,
     f.IN_FLIGHT_OLDEST,
     f.IN_FLIGHT_SILENT,
@@ -35,6 +36,7 @@ SHARED_COUNTERS: Final = (f.BREAKER_TRANSITIONS, f.BREAKER_REJECTIONS, f.DROPPED
 """The counters that no record feeds: without them a breaker's history would stay in its process."""
 
 _FAMILIES: Final = {family.name: family for family in (*SHARED_GAUGES, *SHARED_COUNTERS)}
+_MERGES: Final = {family.name: family.merge for family in (*f.FAMILIES, *f.UNEXPOSED)}
 _CLOSED: Final[dict[str, frozenset[str]]] = {
     "source": frozenset(Source),
     "state": frozenset(BreakerState),
@@ -81,7 +83,7 @@ def merged(samples: Iterable[Sample]) -> dict[Key, Sample]:
     for sample in samples:
         key = (sample.family, sample.labels)
         known = result.get(key)
-        result[key] = sample if known is None else _pair(f.BY_NAME[sample.family].merge, known, sample)
+        result[key] = sample if known is None else _pair(_MERGES[sample.family], known, sample)
     return result
 
 

@@ -18,7 +18,7 @@ from sidecar._version import __version__
 from sidecar.model import AttemptRecord, CallRecord, Phase, Profile, Source
 from sidecar.telemetry import families as f
 from sidecar.telemetry.breaker import Breaker
-from sidecar.telemetry.families import BY_NAME, FAMILIES, Family, Kind
+from sidecar.telemetry.families import BY_NAME, FAMILIES, UNEXPOSED, Family, Kind
 from sidecar.telemetry.fork import survive_forks
 from sidecar.telemetry.guard import GUARDED, OTHER, LabelGuard
 from sidecar.telemetry.histogram import HistogramSnapshot, SparseHistogram
@@ -106,7 +106,10 @@ class Telemetry:
 
     def breaker(self, name: str, *, source: Source | None = None) -> Breaker:
         """Return the series of the breaker ``host/model``."""
-        return Breaker(self._store, self._do, lambda: self._breaker_label(name), self._source_of(source))
+        label = partial(self._breaker_label, name)
+        return Breaker(
+            self._store, self._do, label, self._source_of(source), reason=self._reason_label, wall=self._wall
+        )
 
     def timeouts(
         self, profile: Profile, settings: Mapping[Phase, float | None], *, source: Source | None = None
@@ -175,7 +178,7 @@ class Telemetry:
     def collect(self) -> Iterator[FamilyView]:
         """Yield every family with its series as of now."""
         gauges: dict[str, list[tuple[tuple[str, ...], float]]] = {}
-        for sample in merged([*self._own_gauges(FAMILIES), *self._absorbed_gauges()]).values():
+        for sample in self.gauges():
             gauges.setdefault(sample.family, []).append((sample.labels, sample.value))
         for family in FAMILIES:
             match family.kind:
@@ -185,6 +188,10 @@ class Telemetry:
                     yield FamilyView(family, values=gauges.get(family.name, ()))
                 case Kind.HISTOGRAM:
                     yield FamilyView(family, histograms=self._store.histograms(family))
+
+    def gauges(self) -> Iterable[Sample]:
+        """Return every gauge as of now, of this process and of those that report to it, also those no scraper sees."""
+        return merged([*self._own_gauges((*FAMILIES, *UNEXPOSED)), *self._absorbed_gauges()]).values()
 
     def snapshot(self) -> GaugeSnapshot:
         """Return what this process knows beyond its records: what the socket sends each second."""
@@ -325,6 +332,9 @@ class Telemetry:
         # Nothing proves a breaker's name but the model in it.
         proven = self._guard.is_proven("model", name.partition("/")[2])
         return self._guard.admit("breaker", name, proven=proven).value
+
+    def _reason_label(self, reason: str) -> str:
+        return self._guard.admit("reason", reason).value
 
     # What of this process and the others makes the gauges.
 
