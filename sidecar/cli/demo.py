@@ -1,125 +1,152 @@
-"""`sidecar demo`: starts the fake API on a free port, calls it through the SDK, and tells what came of each call."""
+"""The command ``sidecar demo``: glue between the stage, the story and the view."""
 
+import contextlib
+import shutil
+import signal
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-    from anthropic import Anthropic
-
-    from sidecar.chaos import Attempt
+    from sidecar.demo.stage import Stage
+    from sidecar.demo.story import Story
+    from sidecar.demo.view import View
 
 __all__ = ["command"]
 
-_KW: Final[dict[str, Any]] = {
-    "model": "claude-sonnet-5",
-    "max_tokens": 200,
-    "messages": [{"role": "user", "content": "What does a user feel first?"}],
-}
-_TIMEOUT: Final = 1.0
+_GLANCE: Final = 0.5
+_ENDING: Final = 20.0
+"""Seconds after which every program has been ended, one way or the other."""
+_ENOUGH: Final = 210.0
+"""Seconds in which the story is over on a slow machine, or something is wrong."""
+
+_HELP = """See the whole thing work, on this machine alone and with no API key: from a calm API to an alert.
+
+It starts a fake Claude API that will misbehave, a proxy, a collector, and applications that call: two in Python, and
+one in TypeScript where node and npm are installed. Where Prometheus and Alertmanager are on PATH they watch with the
+bundled rules, and what they send is shown as it arrives. The story takes about a minute and a half: calm, a timeout
+spike, the alert, breakers that open so that calls fail fast, retries that recover, all clear. Then everything stays up,
+for you to look around, until Ctrl-C.
+
+\b
+  sidecar demo
+  sidecar demo --once                # end with the story: 0 if the alert arrived and resolved, else 1
+  sidecar demo --compose ./watching  # also write a compose.yaml with Prometheus, Alertmanager, Grafana and Tempo
+
+Nothing is installed but the TypeScript SDK, into a folder that goes with the demo.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call of the demo, and the fault it asks for."""
-
-    what: str
-    chaos: str
-    make: "Callable[[Anthropic, dict[str, str]], str]"
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """One line of the report."""
-
-    what: str
-    chaos: str
-    came: str
-    seconds: float
-    attempts: "tuple[Attempt, ...]"
-
-    @property
-    def cells(self) -> tuple[str, str, str, str, str]:
-        """The line's cells: what the application saw, then what the server knows."""
-        truth = ", ".join(f"{attempt.status or 'no answer'} {attempt.end}" for attempt in self.attempts)
-        return self.what, self.chaos, self.came, f"{self.seconds:.2f} s", truth
-
-
-_HEADINGS: Final = ("call", "x-chaos", "the application saw", "took", "each attempt was")
-
-
-def _plain(client: "Anthropic", headers: dict[str, str]) -> str:
-    message = client.messages.create(**_KW, extra_headers=headers)
-    return f"{message.usage.output_tokens} tokens, {message.stop_reason}"
-
-
-def _streamed(client: "Anthropic", headers: dict[str, str]) -> str:
-    with client.messages.create(**_KW, stream=True, extra_headers=headers) as stream:
-        kinds = [event.type for event in stream]
-    deltas = kinds.count("content_block_delta")
-    return (
-        f"{deltas} pieces, {'complete' if kinds[-1] == 'message_stop' else 'no message_stop: cut short, and no error'}"
-    )
-
-
-_CALLS: Final = (
-    _Call("a good call", "ok", _plain),
-    _Call("a good stream", "ok;tps=200", _streamed),
-    _Call("overloaded once, then well", "529 x1", _plain),
-    _Call("no answer at all", "hang", _plain),
-    _Call("a stream falls silent", "stall;after=4", _streamed),
-    _Call("a stream is cut cleanly", "truncate-clean;after=4", _streamed),
-    _Call("an error within a 200", "error-event;after=4", _streamed),
+@click.command("demo", help=_HELP)
+@click.option(
+    "--once", is_flag=True, help="End when the story does, and say by the exit code whether it came out well."
 )
+@click.option("--plain", is_flag=True, help="A line for each thing that happens, as where the output is no terminal.")
+@click.option(
+    "--compose",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write a compose.yaml that watches this demo, with dashboards in Grafana, and all it needs, into this folder.",
+)
+def command(*, once: bool, plain: bool, compose: Path | None) -> None:
+    """Run the demo."""
+    from sidecar.demo.programs import MissingProgramError, find  # noqa: PLC0415  # only where it is run
+    from sidecar.demo.story import Story  # noqa: PLC0415
+
+    try:
+        for program in ("prometheus", "alertmanager"):
+            find(program)
+        story = Story()
+    except MissingProgramError:
+        story = Story(alerts=False)
+        if once:
+            raise click.ClickException(
+                "--once needs Prometheus and Alertmanager on PATH: without them no alert can arrive"
+            ) from None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    with contextlib.suppress(KeyboardInterrupt):
+        came_out_well = _run(story, once=once, plain=plain or not sys.stdout.isatty(), compose=compose)
+        sys.exit(0 if came_out_well else 1)
+    click.echo("stopped; nothing is left behind")
 
 
-@click.command()
-def command() -> None:
-    """Start a fake Claude API, call it through the SDK, and show what came of each call.
+def _stop(*_: object) -> None:
+    """End by taking everything down, once: impatience must not leave half of it behind."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
-    Nothing leaves this machine and no API key is needed. To go on by yourself: sidecar chaos --help.
-    """
-    from anthropic import Anthropic  # noqa: PLC0415  # 0.8 s and 74 MB, only when the demo runs
 
-    from sidecar.chaos import chaos_server  # noqa: PLC0415  # the same
+def _run(story: "Story", *, once: bool, plain: bool, compose: Path | None) -> bool:
+    from sidecar.demo.grafana import DASHBOARDS  # noqa: PLC0415  # only where it is run
+    from sidecar.demo.stage import set_up, values_of  # noqa: PLC0415  # the same
 
     with (
-        chaos_server() as chaos,
-        Anthropic(base_url=chaos.url, api_key="any", max_retries=1, timeout=_TIMEOUT) as client,
+        _folder() as folder,
+        _view(story, plain=plain) as view,
+        set_up(folder, view.say) as stage,
     ):
-        click.echo(f"A fake Claude API listens on {chaos.url}; the client waits {_TIMEOUT:g} s and retries once.\n")
-        told = []
-        for call in _CALLS:
-            chaos.reset()
-            start = time.perf_counter()
-            try:
-                came = call.make(client, {"x-chaos": call.chaos})
-            except Exception as error:  # noqa: BLE001  # showing what comes of a call is the demo
-                came = f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}"
-            seconds = time.perf_counter() - start
-            told.append(_Told(call.what, call.chaos, came, seconds, chaos.settled(1)))
-    _show(told)
-    click.echo("\nTry it yourself: sidecar chaos --scenario timeout-spike")
+        if compose is not None:
+            from sidecar.demo.compose import write  # noqa: PLC0415  # the same
+
+            targets = {"collector": stage.collector, "proxy": stage.proxy_admin}
+            file = write(compose, targets, stage.receiver.url, values_of(folder))
+            view.say(f"docker compose -f {file} up: Grafana is then at http://localhost:3000{DASHBOARDS}")
+        view.links(stage.links)
+        _follow(stage, story, view, until_told=once)
+        for step in story.missing:
+            view.say(f"not seen: {step.title}")
+        return not story.missing
 
 
-def _show(told: list[_Told]) -> None:
-    """Print a table: rich's on a terminal, tab-separated lines elsewhere."""
-    if not sys.stdout.isatty():
-        click.echo("\t".join(_HEADINGS))
-        for line in told:
-            click.echo("\t".join(line.cells))
+@contextlib.contextmanager
+def _folder() -> "Iterator[Path]":
+    """Give a folder that is gone at the end, also where a program that is just ending still writes into it."""
+    folder = Path(tempfile.mkdtemp(prefix="claude-sidecar-demo-"))
+    try:
+        yield folder
+    finally:
+        give_up = time.monotonic() + _ENDING
+        while folder.exists() and time.monotonic() < give_up:
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(_GLANCE / 10)
+
+
+def _follow(stage: "Stage", story: "Story", view: "View", *, until_told: bool) -> None:
+    """Look, and tell what is new, until the story is told (or for ever)."""
+    from sidecar.demo.pages import Window, fetch  # noqa: PLC0415  # only where it is run
+    from sidecar.demo.story import Scene  # noqa: PLC0415  # the same
+
+    window, start, seen = Window(), time.monotonic(), 0
+    while not until_told or (story.missing and time.monotonic() - start < _ENOUGH):
+        numbers = window.add(time.monotonic(), [fetch(address) for address in stage.pages])
+        notices = stage.receiver.received
+        for notice in notices[seen:]:
+            view.notice(notice)
+        seen = len(notices)
+        for step in story.see(Scene(numbers, notices)):
+            view.step(step, story.told[step.name])
+            if not story.missing and not until_told:
+                view.say("That was the story. Everything stays up until Ctrl-C: look around.")
+        view.numbers(numbers)
+        time.sleep(_GLANCE)
+
+
+@contextlib.contextmanager
+def _view(story: "Story", *, plain: bool) -> "Iterator[View]":
+    from sidecar.demo.view import PlainView, TerminalView  # noqa: PLC0415  # only where it is run
+
+    if plain:
+        yield PlainView(click.echo)
         return
-    from rich.console import Console  # noqa: PLC0415  # only where it can be seen
-    from rich.table import Table  # noqa: PLC0415  # the same
+    from rich.console import Console  # noqa: PLC0415  # the same
 
-    table = Table()
-    for heading in _HEADINGS:
-        table.add_column(heading, overflow="fold")
-    for line in told:
-        table.add_row(*line.cells)
-    Console().print(table)
+    with TerminalView(Console(), story) as view:
+        yield view

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sidecar.demo.process import Process
 from sidecar.demo.programs import find
 
-__all__ = ["Server", "alertmanager", "prometheus"]
+__all__ = ["Server", "alertmanager", "free_port", "prometheus"]
 
 _HOST: Final = "127.0.0.1"
 _PATIENCE: Final = 60.0
@@ -66,7 +66,7 @@ def prometheus(
 ) -> Iterator[Server]:
     """Run a Prometheus with its data, configuration and log under ``home``; port 0 is any free one."""
     program = find("prometheus")
-    chosen = port or _free_port()
+    chosen = port or free_port()
     command = [
         str(program),
         f"--config.file={_written(home / 'prometheus.yml', config)}",
@@ -83,7 +83,7 @@ def prometheus(
 @contextmanager
 def alertmanager(home: Path, config: Mapping[str, Any], *, port: int = 0) -> Iterator[Server]:
     """Run an Alertmanager on its own, with its data, configuration and log under ``home``."""
-    chosen = port or _free_port()
+    chosen = port or free_port()
     command = [
         str(find("alertmanager")),
         f"--config.file={_written(home / 'alertmanager.yml', config)}",
@@ -109,7 +109,8 @@ def _written(file: Path, config: Mapping[str, Any]) -> Path:
     return file
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port of loopback that nobody uses now."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])

@@ -92,36 +92,3 @@ def test_it_serves_until_it_is_told_to_stop_and_leaves_nothing_behind(number: si
     host, port = url.removeprefix("http://").split(":")
     with socket.create_server((host, int(port))):
         pass
-
-
-def test_the_demo_shows_what_came_of_each_call_plainly_when_not_on_a_terminal() -> None:
-    result = _run("demo")
-    assert result.exit_code == 0, result.output
-    rows = [line.split("\t") for line in result.output.splitlines() if line.count("\t") == 4]
-    came = {row[1]: row[2] for row in rows[1:]}
-    truth = {row[1]: row[4] for row in rows[1:]}
-    assert came == {
-        "ok": "40 tokens, end_turn",
-        "ok;tps=200": "10 pieces, complete",
-        "529 x1": "40 tokens, end_turn",
-        "hang": "anthropic.APITimeoutError",
-        "stall;after=4": "httpx2.ReadTimeout",
-        "truncate-clean;after=4": "4 pieces, no message_stop: cut short, and no error",
-        "error-event;after=4": "anthropic.APIStatusError",
-    }
-    assert truth["529 x1"] == "529 complete, 200 complete"
-    assert truth["hang"] == "no answer client_left, no answer client_left"
-
-
-def test_the_demo_draws_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sidecar.cli import demo
-
-    told = [demo._Told("a call", "529", "nothing", 0.5, ())]
-    runner = CliRunner()
-    with runner.isolation() as (output, *_):
-        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-        demo._show(told)
-        sys.stdout.flush()
-        text = output.getvalue().decode()
-    assert "━" in text or "─" in text or "-" in text
-    assert "a call" in text
