@@ -14,8 +14,8 @@ help: ## Show this list
 .venv/.made: requirements-dev.lock pyproject.toml scripts/venv
 	@scripts/venv
 
-demo: .venv/.made ## Start the fake API and call it through the SDK
-	@.venv/bin/sidecar demo
+demo: .venv/.made ## From a calm API to an alert on the screen, with real servers; Ctrl-C ends it
+	@servers=$$(scripts/servers); PATH="$$PWD/.venv/bin:$$servers$$PATH" sidecar demo $(DEMO_ARGS)
 
 test: .venv/.made check ## Set up, then lint, type-check and test everything
 	@servers=$$(scripts/servers); export PATH="$$PWD/.venv/bin:$$servers$$PATH"; \
