@@ -89,9 +89,10 @@ class Connection(asyncio.Protocol):
         if self._started is None:
             self._started = self._host.wheel.now()
         try:
+            # The parser keeps a header until it is whole, so what it has not handed over yet is counted here. What
+            # ends one request may hold the beginning of the next; that little is not counted.
+            self._unparsed += len(data)
             self._parser.feed_data(data)
-            # The parser keeps a header until it is whole, so what it has not handed over yet is counted here.
-            self._unparsed = self._unparsed + len(data) if self._in_head else 0
         except httptools.HttpParserUpgrade:
             # An upgrade may be offered, never has to be taken: what was asked is answered, and then it ends here.
             self._dead = True
@@ -110,7 +111,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._give_up(400, "The request is not valid HTTP/1.1")
         else:
-            if self._unparsed > _MAX_HEAD:
+            if self._in_head and self._unparsed > _MAX_HEAD:
                 self._give_up(431, _HEAD_TOO_LARGE)
 
     def pause_writing(self) -> None:
@@ -186,6 +187,7 @@ class Connection(asyncio.Protocol):
         self._started = None
         self._body = []
         self._in_head = True
+        self._unparsed = 0
         if self._player is None and not self._waiting:
             self._answer(request)
         elif len(self._waiting) < _MAX_QUEUED:

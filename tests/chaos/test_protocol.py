@@ -1,5 +1,6 @@
 """HTTP/1.1 as the server speaks it, with clients that are odd, slow, wrong or hostile."""
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.chaos import Chaos, End, chaos_server
+from sidecar.chaos.protocol import Connection
 
 if TYPE_CHECKING:
     from tests.chaos import wire
@@ -256,6 +258,39 @@ def test_too_much_is_refused_before_it_is_all_here(chaos: Chaos, request_bytes: 
         except (ConnectionError, IndexError):
             return  # it was cut off while still sending
         assert (found, _error(body)["type"][:7]) == (status, "request" if status == 413 else "invalid")
+
+
+class _Sink(asyncio.Transport):
+    """A transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.written += b"closed"
+
+
+@pytest.mark.parametrize("latency", ["0", "0.05"])
+async def test_a_large_request_may_arrive_in_one_read(latency: str) -> None:
+    """Its body is no head: a reader that gets everything at once must not take the one for the other."""
+    large = {**wire.HELLO, "messages": [{"role": "user", "content": "x" * 150_000}]}
+    async with chaos_server() as chaos:
+        transport, connection = _Sink(), Connection(chaos._server)
+        connection.connection_made(transport)
+        for count in (1, 2):
+            connection.data_received(wire.post(large, chaos=f"ok;latency={latency}"))
+            attempts = await chaos.settled(count)
+            assert attempts[-1].end is End.COMPLETE
+        assert transport.written.count(b"HTTP/1.1 200 OK") == 2
+        assert b"closed" not in transport.written
+        connection.connection_lost(None)
 
 
 def test_an_upgrade_is_answered_as_if_it_had_not_been_offered(chaos: Chaos) -> None:
