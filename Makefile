@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Tests side by side, a file at a time. One more than the cores of a small machine: many wait for real servers.
 JOBS ?= 3
 
-.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench mutation alerts dashboards reference screenshots clean
+.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench soak mutation alerts dashboards reference screenshots clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-langchain: .venv/.made ## The same with langchain-anthropic's unit tests
 
 bench: .venv/.made ## Run the benchmarks (ratios, in CPU time)
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file"; done
+
+soak: .venv/.made ## Half an hour of everything going wrong through the proxy (MINUTES=30): no leak, exact counts
+	@$(PY) scripts/soak.py --minutes $(or $(MINUTES),30)
 
 mutation: .venv/.made ## Mutate sidecar/policy; its tests must kill 95 %, and every survivor be explained
 	@$(PY) scripts/mutation.py
