@@ -1,7 +1,7 @@
 """Lets clients call through a real `sidecar proxy` while everything goes wrong, and looks for leaks.
 
-``make soak`` runs half an hour (MINUTES=...). The proxy is sampled from outside: memory, open files, and what it says is
-in flight. At the end its counts must equal what the fake API says happened, and everything must be given back.
+``make soak`` runs half an hour (MINUTES=...). The proxy is sampled from outside: memory, open files, what is in
+flight. At the end its counts must equal what the fake API says happened, and everything must be given back.
 """
 
 import argparse
