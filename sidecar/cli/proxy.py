@@ -1,6 +1,7 @@
 """The command ``sidecar proxy``."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import click
 from sidecar.admin import AdminError, AdminServer
 from sidecar.config import ConfigError
 from sidecar.proxy.listening import ListenError, Listening
-from sidecar.proxy.run import new_event_loop, serve
+from sidecar.proxy.logs import LogFormat
+from sidecar.proxy.loop import new_event_loop
+from sidecar.proxy.run import serve
 from sidecar.proxy.settings import Config, build, read_values
+from sidecar.proxy.workers import WorkerError
 
 _HELP = """Metrics for every client of the Claude API, in any language, by changing one environment variable.
 
@@ -53,37 +57,48 @@ class _Failure(click.ClickException):
 @click.option("--admin", metavar="HOST:PORT", help="Where metrics and health are.  [default: 127.0.0.1:9464]")
 @click.option("--upstream", metavar="URL", help="Where requests go.  [default: https://api.anthropic.com]")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The file with the settings.")
+@click.option("--workers", type=int, metavar="N", help="Processes that share the clients.  [default: 1]")
 @click.option(
     "--drain-seconds", type=float, metavar="SECONDS", help="How long requests may go on after SIGTERM.  [default: 25]"
 )
+@click.option("--log-format", metavar="text|json", help="How log lines, on standard error, look.  [default: text]")
+@click.option("--access-log", is_flag=True, help="Log each request's end, not only failures; never content or keys.")
 @click.option(
     "--allow-remote",
     is_flag=True,
     help="Let --listen and --admin be reached from other machines: keys then pass the network unencrypted, and "
     "whoever reaches it can send requests through this machine and read its metrics.",
 )
-def command(config: Path | None, **options: Any) -> None:
+@click.option("--check", is_flag=True, help="Say whether the configuration can be used, and exit.")
+def command(config: Path | None, *, check: bool, **options: Any) -> None:
     """Run the proxy."""
     given = {name: value for name, value in options.items() if value not in {None, (), False}}
     if "listen" in given:
         given["listen"] = list(given["listen"])
+
+    def read() -> Config:
+        return build(read_values(given, file=config))
+
     try:
-        settings = build(read_values(given, file=config))
-        _run(settings)
+        if check:
+            read()
+            click.echo("The configuration can be used.")
+        else:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(serve(read, started=_announce))
     except ConfigError as error:
         raise _Failure("\n  ".join(("the configuration cannot be used:", *error.faults))) from None
-    except (ListenError, AdminError) as error:
+    except (ListenError, AdminError, WorkerError) as error:
         raise _Failure(str(error)) from None
 
 
-def _run(config: Config) -> None:
-    def announce(places: list[Listening], admin: AdminServer) -> None:
-        urls = [place.url for place in places]
-        upstream = config.proxy.upstream
-        click.echo(f"sidecar proxy: listening on {', '.join(urls)} for {upstream}", err=True)
-        if (url := next((url for url in urls if url.startswith("http")), None)) is not None:
-            click.echo(f"  use it:   export ANTHROPIC_BASE_URL={url}", err=True)
-        click.echo(f"  metrics:  http://{admin.address}/metrics", err=True)
-
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(config, started=announce))
+def _announce(config: Config, places: list[Listening], admin: AdminServer) -> None:
+    urls = [place.url for place in places]
+    if config.log_format is LogFormat.JSON:
+        fields = {"listen": urls, "upstream": str(config.proxy.upstream), "admin": f"http://{admin.address}"}
+        logging.getLogger("sidecar.proxy").info("listening", extra={"fields": fields})
+        return
+    click.echo(f"sidecar proxy: listening on {', '.join(urls)} for {config.proxy.upstream}", err=True)
+    if (url := next((url for url in urls if url.startswith("http")), None)) is not None:
+        click.echo(f"  use it:   export ANTHROPIC_BASE_URL={url}", err=True)
+    click.echo(f"  metrics:  http://{admin.address}/metrics", err=True)

@@ -7,7 +7,7 @@ SDKs also say how many came before it, which makes it certain; of others it is i
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from sidecar.model import CallRecord, Outcome, RetryResult, Wait
 from sidecar.proxy.wheel import Timer, Wheel
@@ -46,8 +46,42 @@ class Past:
     waits: tuple[Wait, ...] = ()
 
 
+class Correlation(Protocol):
+    """Whoever puts attempts together to calls."""
+
+    def past(self, key: Key, now: float, started_at: float, *, number: int | None) -> Past:
+        """Find what came before an attempt that begins now. ``number`` is what the client says of it, if anything."""
+
+    def ended(
+        self, key: Key, past: Past, record: CallRecord, *, began: float, now: float, again_within: float | None
+    ) -> None:
+        """Take the end of an attempt, whose record speaks of it alone.
+
+        ``again_within`` is how long the next may take to come; None when none will.
+        """
+
+    def close(self) -> None:
+        """Tell of every call that might have gone on."""
+
+
+def whole(past: Past, record: CallRecord, *, began: float, now: float) -> CallRecord:
+    """Make the record of a call out of its last attempt's and what came before."""
+    attempts = past.attempts + 1
+    if attempts == 1:
+        return record
+    return replace(
+        record,
+        started_at=past.started_at,
+        duration=now - past.first,
+        attempts=attempts,
+        waits=past.waits,
+        retry_result=_result(record.outcome),
+        first_token=None if record.first_token is None else record.first_token + began - past.first,
+    )
+
+
 class Calls:
-    """The calls that may go on."""
+    """The calls that may go on, where one process sees all their attempts."""
 
     def __init__(self, wheel: Wheel, tell: Callable[[CallRecord], None], *, limit: int = MAX_PENDING) -> None:
         self._wheel = wheel
@@ -88,23 +122,13 @@ class Calls:
 
         ``again_within`` is how long the next may take to come; None when none will.
         """
-        attempts = past.attempts + 1
-        if attempts > 1:
-            record = replace(
-                record,
-                started_at=past.started_at,
-                duration=now - past.first,
-                attempts=attempts,
-                waits=past.waits,
-                retry_result=_result(record.outcome),
-                first_token=None if record.first_token is None else record.first_token + began - past.first,
-            )
+        record = whole(past, record, began=began, now=now)
         if again_within is None:
             self._tell(record)
             return
         if self._count >= self._limit:
             self._close_oldest()
-        call = Open(first=past.first, ended=now, attempts=attempts, waits=past.waits, record=record)
+        call = Open(first=past.first, ended=now, attempts=past.attempts + 1, waits=past.waits, record=record)
         timer = self._wheel.timer(lambda: self._expired(key, entry))
         entry = (call, timer)
         self._open.setdefault(key, deque()).append(entry)

@@ -22,7 +22,7 @@ from sidecar.model import (
     TraceRef,
     Verdict,
 )
-from sidecar.proxy.correlate import BACKOFF_SECONDS, PATIENT_SECONDS, SLACK_SECONDS, Calls, Key, Past
+from sidecar.proxy.correlate import BACKOFF_SECONDS, PATIENT_SECONDS, SLACK_SECONDS, Calls, Correlation, Key, Past
 from sidecar.proxy.ending import Ending
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.hangup import due_timeouts, why
@@ -78,7 +78,7 @@ class Observer:
         origin: Origin,
         *,
         shape: Shape = Shape.ANTHROPIC,
-        calls: Calls | None = None,
+        calls: Correlation | None = None,
         profile: Profile = Profile.DEFAULT,
         rules: Sequence[ProfileRule] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -88,7 +88,7 @@ class Observer:
         self.origin: Final = origin
         self.clock: Final = clock
         self.wall: Final = wall
-        self.calls: Final = calls or Calls(wheel, telemetry.call)
+        self.calls: Final[Correlation] = calls or Calls(wheel, telemetry.call)
         self.shape: Final = shape
         self._profile = profile
         self._rules = tuple(rules)

@@ -3,13 +3,18 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Callable
 from typing import Final
 
 from sidecar.admin import AdminServer, Readiness, standard_routes, watch_event_loop
-from sidecar.model import Source
-from sidecar.proxy.listening import Listening
+from sidecar.config import ConfigError
+from sidecar.model import Profile, Source
+from sidecar.proxy import logs
+from sidecar.proxy.drain import drain
+from sidecar.proxy.listening import Listening, passed_by_systemd
+from sidecar.proxy.notify import Notifier
 from sidecar.proxy.reach import Reach
 from sidecar.proxy.server import Proxy
 from sidecar.proxy.settings import Config
@@ -18,59 +23,127 @@ from sidecar.telemetry import Telemetry
 _log: Final = logging.getLogger("sidecar.proxy")
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
-Started = Callable[[list[Listening], AdminServer], None]
+Started = Callable[[Config, list[Listening], AdminServer], None]
+Place = tuple[Listening, Profile | None]
 
 
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Make the fastest event loop there is here."""
-    try:
-        import uvloop  # noqa: PLC0415  # not on every platform
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+async def serve(read: Callable[[], Config], *, started: Started) -> None:
+    """Run until SIGTERM or SIGINT.
 
-
-async def serve(config: Config, *, started: Started) -> None:
-    """Run until SIGTERM or SIGINT. Raises `ListenError` or `AdminError`, having started nothing.
-
-    ``started`` is told the places and the admin server once all are there.
+    Raises `ConfigError`, `ListenError`, `AdminError` or `WorkerError`, having started nothing. ``read`` reads the
+    configuration, now and again on SIGHUP. ``started`` is told it, the places and the admin server once all are there.
     """
-    telemetry = Telemetry(source=Source.PROXY)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    places: list[Listening] = []
-    try:
+    config = read()
+    logs.set_up(config.log_format, config.log_level)
+    asyncio.get_running_loop().set_exception_handler(logs.log_loop_errors)
+    with contextlib.ExitStack() as stack:
+        places = _listen(config, stack)
+        await _Process(config, read, places).run(started)
+
+
+def _listen(config: Config, stack: contextlib.ExitStack) -> list[Place]:
+    """Bind every place, or none."""
+    places: list[Place] = [(place, None) for place in passed_by_systemd(os.environ)]
+    if not places:
         for listener in config.listeners:
-            places.append(Listening(listener.place, mode=config.socket_mode))  # noqa: PERF401  # closed when one fails
-        proxy = Proxy(config.proxy, telemetry)
-        reach = Reach(lambda: proxy.pools)
+            place = Listening(listener.place, count=config.workers, mode=config.socket_mode)
+            stack.callback(place.close)
+            places.append((place, listener.profile))
+    return places
+
+
+class _Process:
+    """The process that signals come to; it proxies itself, or has workers do it."""
+
+    def __init__(self, config: Config, read: Callable[[], Config], places: list[Place]) -> None:
+        self._config = config
+        self._read = read
+        self._places = places
+        self._loop = asyncio.get_running_loop()
+        self._notifier = Notifier(os.environ)
+        self._telemetry = Telemetry(source=Source.PROXY)
+        self._requests = logs.RequestLog(access=config.access_log)
+        self._stopping = asyncio.Event()
+        alone = config.workers == 1
+        # With workers it serves nobody, but knows the upstreams: for saying whether they can be reached.
+        self._proxy = Proxy(config.proxy, self._telemetry if alone else None)
+        self._crew = None
+        if alone:
+            self._telemetry.add_sink(self._requests)
+        else:
+            from sidecar.proxy.workers import Crew  # noqa: PLC0415  # one process alone does not need it
+
+            self._crew = Crew(config, places, self._telemetry, self._proxy.wheel)
+
+    async def run(self, started: Started) -> None:
+        reach = Reach(lambda: self._proxy.pools)
         readiness = Readiness()
-        readiness.add("stopping", lambda: "the proxy is draining" if stopping.is_set() else None)
+        readiness.add("stopping", lambda: "the proxy is draining" if self._stopping.is_set() else None)
         readiness.add("upstreams", reach.problem)
-        admin = AdminServer(config.admin, standard_routes(telemetry, readiness))
-        await admin.start()
-        for number in _STOPPING:
-            loop.add_signal_handler(number, stopping.set)
-        reach.problem()
-        lag = asyncio.create_task(watch_event_loop(telemetry))
+        if self._crew is not None:
+            readiness.add("workers", self._crew.problem)
+        admin = AdminServer(self._config.admin, standard_routes(self._telemetry, readiness))
+        tasks: list[asyncio.Task[None]] = []
         try:
-            for place, listener in zip(places, config.listeners, strict=True):
-                for sock in place.sockets:
-                    await proxy.listen(sock, listener.profile)
-            started(places, admin)
-            await stopping.wait()
-            for number in _STOPPING:  # a second signal ends it at once
-                loop.remove_signal_handler(number)
-            _log.info("draining: %d requests under way may take %g s", proxy.in_flight, config.drain_seconds)
-            cut = await proxy.drain(config.drain_seconds)
-            if cut:
-                _log.warning("%d connections were cut off: they took longer than %g s", cut, config.drain_seconds)
+            await admin.start()
+            for number in _STOPPING:
+                self._loop.add_signal_handler(number, self._stopping.set)
+            self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+            await self._take_clients()
+            reach.problem()
+            tasks += [asyncio.create_task(watch_event_loop(self._telemetry))]
+            tasks += [asyncio.create_task(self._notifier.keep_alive())]
+            started(self._config, [place for place, _ in self._places], admin)
+            self._notifier.ready("taking clients")
+            await self._stopping.wait()
+            await self._drain()
         finally:
-            await proxy.close()
-            lag.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await lag
+            if self._crew is not None:
+                await self._crew.close()
+            await self._proxy.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await admin.stop()
-    finally:
-        for place in places:
+
+    async def _take_clients(self) -> None:
+        if self._crew is not None:
+            await self._crew.start()
+            return
+        for place, profile in self._places:
+            for sock in place.sockets:
+                await self._proxy.listen(sock, profile)
+
+    async def _drain(self) -> None:
+        seconds = self._config.drain_seconds
+        self._notifier.stopping()
+        _log.info("draining", extra={"fields": {"at_most_seconds": seconds}})
+        for number in _STOPPING:  # a second signal ends it at once
+            self._loop.remove_signal_handler(number)
+        for place, _ in self._places:  # no worker's socket keeps taking clients that nobody serves
             place.close()
+        await (drain(self._proxy, seconds) if self._crew is None else self._crew.drain(seconds))
+
+    def _reload(self) -> None:
+        """Work by the configuration as it is now, or go on by the old one and say why."""
+        self._notifier.reloading()
+        try:
+            new = self._read()
+        except ConfigError as error:
+            for fault in error.faults:
+                _log.error("the new configuration cannot be used", extra={"fields": {"fault": fault}})
+            _log.error("the old configuration stays in force", extra={"fields": {"faults": len(error.faults)}})
+        else:
+            self._apply(new)
+        self._notifier.ready("taking clients")
+
+    def _apply(self, new: Config) -> None:
+        for name in self._config.kept_until_restart(new):
+            _log.warning("a setting stays as it is until a restart", extra={"fields": {"setting": name}})
+        self._config = self._config.changed_to(new)
+        logs.set_level(new.log_level)
+        self._requests.access = new.access_log
+        self._proxy.apply(new.proxy)
+        if self._crew is not None:
+            self._crew.apply(self._config)
+        _log.info("the new configuration is in force")

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from sidecar.model import Profile
 from sidecar.proxy.connect import Connector
-from sidecar.proxy.correlate import Calls
+from sidecar.proxy.correlate import Calls, Correlation
 from sidecar.proxy.downstream import Downstream
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.exchange import Exchange
@@ -58,13 +58,17 @@ class _Way(NamedTuple):
 
 
 class Proxy:
-    """A running proxy. Make it inside the loop that runs it. Without ``telemetry`` it looks at nothing."""
+    """A running proxy. Make it inside the loop that runs it. Without ``telemetry`` it looks at nothing.
+
+    ``calls`` puts attempts together to calls, where that is done outside of this process.
+    """
 
     def __init__(
         self,
         settings: Settings,
         telemetry: Telemetry | None = None,
         *,
+        calls: Correlation | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -73,7 +77,9 @@ class Proxy:
         self._clock = clock
         self._wall = wall
         self.wheel = Wheel(self._loop)
-        self._calls = None if telemetry is None else Calls(self.wheel, telemetry.call)
+        self._calls = calls
+        if calls is None and telemetry is not None:
+            self._calls = Calls(self.wheel, telemetry.call)
         self._ways: dict[str, _Way] = {}
         self._retired: list[Pool] = []
         self.apply(settings)

@@ -8,8 +8,7 @@ import re
 import ssl
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from enum import StrEnum
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from sidecar.config.readers import choice, named, number, shown, switch, table, 
 from sidecar.model import Profile
 from sidecar.proxy.limits import MAY_BE_ZERO, Limits
 from sidecar.proxy.listening import ListenError, Place, is_remote, parse_place
+from sidecar.proxy.logs import LogFormat, LogLevel
 from sidecar.proxy.observe import ProfileRule
 from sidecar.proxy.origin import forward_proxy, parse_forward_proxy, parse_origin
 from sidecar.proxy.routes import DEFAULT, Target
@@ -32,22 +32,6 @@ _MODES: Final = 0o777
 _ROUTE: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NAMES: Final = "lower-case letters, digits, dots, dashes and underscores"
-
-
-class LogFormat(StrEnum):
-    """How log lines look."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class LogLevel(StrEnum):
-    """What is worth a log line."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 def _url(value: Any) -> str:
@@ -152,9 +136,13 @@ PROXY: Final[Mapping[str, Setting]] = {
     "via": _VIA,
     "ca_file": _CA_FILE,
     "profile": Setting(choice(Profile), _PROFILES, "what requests are for, unless they or a rule say otherwise"),
+    "workers": Setting(whole(least=1), "a whole number, 1 or more", "processes that share the clients", default=1),
     "drain_seconds": Setting(
         number(), "a number, 0 or more", "how long requests under way may go on after SIGTERM", default=25.0
     ),
+    "log_format": Setting(choice(LogFormat), ", ".join(LogFormat), "how log lines look", default="text"),
+    "log_level": Setting(choice(LogLevel), ", ".join(LogLevel), "what is worth a log line", default="info"),
+    "access_log": Setting(switch, "true or false", "a log line for each request, not only for failures", default=False),
     "upstreams": Setting(
         named(_name, UPSTREAMS, needed=("url",)), "sections: [proxy.upstreams.NAME]", "see below", default={}
     ),
@@ -184,7 +172,24 @@ class Config:
     listeners: tuple[Listener, ...]
     admin: Address
     socket_mode: int
+    workers: int
     drain_seconds: float
+    log_format: LogFormat
+    log_level: LogLevel
+    access_log: bool
+    values: Mapping[str, Any]
+    """The settings it was made of: `build` makes it again of them, in another process too."""
+
+    def kept_until_restart(self, new: "Config") -> list[str]:
+        """Name the settings that differ in a new configuration, and cannot change while the process runs."""
+        return [name for name in _FIXED if getattr(self, name) != getattr(new, name)]
+
+    def changed_to(self, new: "Config") -> "Config":
+        """Take from a new configuration what can change while the process runs."""
+        return replace(new, **{name: getattr(self, name) for name in _FIXED})
+
+
+_FIXED: Final = ("listeners", "admin", "socket_mode", "workers", "log_format")
 
 
 def read_values(
@@ -237,7 +242,12 @@ def build(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
         listeners=listeners,
         admin=admin,
         socket_mode=int(values["socket_mode"], 8),
+        workers=values["workers"],
         drain_seconds=values["drain_seconds"],
+        log_format=LogFormat(values["log_format"]),
+        log_level=LogLevel(values["log_level"]),
+        access_log=values["access_log"],
+        values=values,
     )
 
 
