@@ -9,12 +9,12 @@ import click
 
 from sidecar.admin import AdminError, AdminServer
 from sidecar.config import ConfigError
+from sidecar.proxy.line import WorkerError
 from sidecar.proxy.listening import ListenError, Listening
 from sidecar.proxy.logs import LogFormat
 from sidecar.proxy.loop import new_event_loop
 from sidecar.proxy.run import serve
 from sidecar.proxy.settings import Config, build, read_values
-from sidecar.proxy.workers import WorkerError
 
 _HELP = """Metrics for every client of the Claude API, in any language, by changing one environment variable.
 

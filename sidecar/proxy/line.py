@@ -15,6 +15,10 @@ MAX_PACKET: Final = 128 * 1024
 _BUFFER: Final = 1 << 20
 
 
+class WorkerError(Exception):
+    """The workers cannot be started."""
+
+
 def pair() -> tuple[socket.socket, socket.socket]:
     """Make both ends."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

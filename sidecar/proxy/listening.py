@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.admin import Address, AdminError, parse_address
-from sidecar.telemetry.socket.claim import bind, clear, lock
-from sidecar.telemetry.socket.paths import SocketError, check_path
 
 BACKLOG: Final = 1024
 _UNIX: Final = "unix:"
@@ -38,16 +36,14 @@ Place = Address | UnixAddress
 
 def parse_place(text: str) -> Place:
     """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:/path``; raises ListenError."""
+    if text.startswith(_UNIX):
+        return UnixAddress(_path(text.removeprefix(_UNIX)))
     try:
-        if text.startswith(_UNIX):
-            return UnixAddress(check_path(Path(text.removeprefix(_UNIX)).absolute()))
         return parse_address(text, allow_remote=True)
     except AdminError:
         raise ListenError(
             f"{text!r} is not an address to listen on: write HOST:PORT, such as 127.0.0.1:8788, or unix:/path"
         ) from None
-    except SocketError as error:
-        raise ListenError(str(error)) from None
 
 
 def is_remote(place: Place) -> bool:
@@ -71,9 +67,9 @@ class Listening:
                 self._open_unix(place.path, mode)
             else:
                 self._open(place, count)
-        except SocketError as error:
+        except ListenError:
             self.close()
-            raise ListenError(str(error)) from None
+            raise
         except OSError as error:
             self.close()
             raise ListenError(f"cannot listen on {place}: {_reason(error)}; choose another address") from None
@@ -99,8 +95,15 @@ class Listening:
             self._claim = None
 
     def _open_unix(self, path: Path, mode: int) -> None:
-        self._claim = lock(path)
-        clear(path, socket.SOCK_STREAM)
+        # Only a Unix socket needs them, and with their package comes more than the rest of listening.
+        from sidecar.telemetry.socket.claim import bind, clear, lock  # noqa: PLC0415
+        from sidecar.telemetry.socket.paths import SocketError  # noqa: PLC0415
+
+        try:
+            self._claim = lock(path)
+            clear(path, socket.SOCK_STREAM)
+        except SocketError as error:
+            raise ListenError(str(error)) from None
         made = bind(path, mode, socket.SOCK_STREAM)
         self.sockets.append(made)
         self._inode = path.stat().st_ino
@@ -161,6 +164,15 @@ def _not_passed(descriptor: int) -> ListenError:
         f"descriptor {descriptor}, passed in LISTEN_FDS, is not a listening stream socket: "
         "the socket unit needs ListenStream= and Accept=no"
     )
+
+
+def _path(text: str) -> Path:
+    from sidecar.telemetry.socket.paths import SocketError, check_path  # noqa: PLC0415  # as above
+
+    try:
+        return check_path(Path(text).absolute())
+    except SocketError as error:
+        raise ListenError(str(error)) from None
 
 
 def _reachable(host: str) -> str:

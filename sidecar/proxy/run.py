@@ -120,9 +120,12 @@ class _Process:
         _log.info("draining", extra={"fields": {"at_most_seconds": seconds}})
         for number in _STOPPING:  # a second signal ends it at once
             self._loop.remove_signal_handler(number)
-        for place, _ in self._places:  # no worker's socket keeps taking clients that nobody serves
+        if self._crew is None:
+            await drain(self._proxy, seconds)
+            return
+        for place, _ in self._places:  # what the workers leave would go on taking clients that nobody serves
             place.close()
-        await (drain(self._proxy, seconds) if self._crew is None else self._crew.drain(seconds))
+        await self._crew.drain(seconds)
 
     def _reload(self) -> None:
         """Work by the configuration as it is now, or go on by the old one and say why."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from sidecar.model import Profile
 from sidecar.proxy.correlate import Calls
-from sidecar.proxy.line import READY, Line, pair
+from sidecar.proxy.line import READY, Line, WorkerError, pair
 from sidecar.proxy.listening import Listening
 from sidecar.proxy.notes import Joiner
 from sidecar.proxy.notify import VARIABLES
@@ -32,10 +32,6 @@ _PROVEN_SECONDS: Final = 10.0
 """A worker that has lived this long did not die of how it was started."""
 _TO_SPARE_SECONDS: Final = 3.0
 """After draining should have ended, before what still runs is killed."""
-
-
-class WorkerError(Exception):
-    """The workers cannot be started."""
 
 
 class _Worker:

@@ -1,4 +1,4 @@
-"""``process_*`` and ``python_info``, under the names every Prometheus client gives them, for the pages we serve ourselves.
+"""``process_*`` and ``python_info``, named as every Prometheus client names them, for the pages we serve ourselves.
 
 They are read here, not by prometheus_client, whose import costs a proxy 3 MB and a tenth of its start.
 """

@@ -1,0 +1,42 @@
+"""How soon `sidecar proxy` takes requests, and what it holds while idle, beside a bare interpreter."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+RUNS = 5
+START_TARGET = 0.3
+MEMORY_TARGET = 32.0
+SIDECAR = str(Path(sys.executable).with_name("sidecar"))
+# A TLS upstream that refuses: nothing is sent anywhere, but certificates are loaded as they are for the API.
+PROXY = [SIDECAR, "proxy", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", "https://127.0.0.1:1"]
+NOTHING = [sys.executable, "-c", "import sys; sys.stderr.write('listening\\n'); sys.stderr.flush(); sys.stdin.read()"]
+
+
+def start(command: list[str]) -> tuple[float, float]:
+    """Start it; return the seconds until it said so, and the MB it holds a moment later."""
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own
+        line = process.stderr.readline() if process.stderr else ""
+        seconds = time.perf_counter() - began
+        time.sleep(1.0)
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(encoding="ascii"))
+        process.kill()
+    if "listening" not in line or found is None:
+        raise SystemExit(f"{command[0]} did not start: {line}")
+    return seconds, int(found[1]) / 1024
+
+
+def main() -> None:
+    rows = {"bare interpreter": NOTHING, "sidecar proxy": PROXY, "the same, 2 workers": [*PROXY, "--workers", "2"]}
+    print(f"{'':24}{'ready':>10}{'idle':>12}   (best and median of {RUNS}; targets {START_TARGET} s, {MEMORY_TARGET:.0f} MB)")
+    for name, command in rows.items():
+        seconds, memory = zip(*(start(command) for _ in range(RUNS)), strict=True)
+        print(f"{name:24}{min(seconds):>8.2f} s{median(memory):>9.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
