@@ -152,6 +152,7 @@ def passed_by_systemd(environ: Mapping[str, str]) -> list[Listening]:
         except OSError as error:
             raise _not_passed(descriptor) from error
         if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.close()
             raise _not_passed(descriptor)
         sock.setblocking(False)  # noqa: FBT003  # its only form
         sock.set_inheritable(False)

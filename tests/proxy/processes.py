@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -127,10 +127,15 @@ class Sidecar:
 
 @contextmanager
 def sidecar(
-    upstream: str, *options: str, config: Path | None = None, environ: dict[str, str] | None = None, **popen: Any
+    upstream: str,
+    *options: str,
+    config: Path | None = None,
+    environ: dict[str, str] | None = None,
+    prefix: Sequence[str] = (),
+    **popen: Any,
 ) -> Iterator[Sidecar]:
-    """Run the command; it is ready when this yields."""
-    command = [SIDECAR, "proxy", "--admin", "127.0.0.1:0", *options]
+    """Run the command; it is ready when this yields. ``prefix`` is what runs it."""
+    command = [*prefix, SIDECAR, "proxy", "--admin", "127.0.0.1:0", *options]
     if upstream:
         command += ["--upstream", upstream]
     if "--listen" not in options:

@@ -37,7 +37,14 @@ def test_it_never_loads_what_it_does_not_need() -> None:
 
 def test_its_help_teaches() -> None:
     told = CliRunner().invoke(main, ["proxy", "--help"]).output
-    for word in ("ANTHROPIC_BASE_URL=http://127.0.0.1:8788", "/readyz", "--workers", "unix:/", "SIGTERM", "--allow-remote"):
+    for word in (
+        "ANTHROPIC_BASE_URL=http://127.0.0.1:8788",
+        "/readyz",
+        "--workers",
+        "unix:/",
+        "SIGTERM",
+        "--allow-remote",
+    ):
         assert word in told
 
 
@@ -73,7 +80,10 @@ def test_an_address_in_use_is_told_with_exit_code_2_and_leaves_nothing_behind(op
 def test_a_configuration_can_be_checked_without_starting(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text("[proxy]\nworkers = 2")
-    assert CliRunner().invoke(main, ["proxy", "--check", "--config", str(path)]).output == "The configuration can be used.\n"
+    assert (
+        CliRunner().invoke(main, ["proxy", "--check", "--config", str(path)]).output
+        == "The configuration can be used.\n"
+    )
     path.write_text("[proxy]\nworkers = 'two'\nlimit = 3")
     result = CliRunner().invoke(main, ["proxy", "--check", "--config", str(path)])
     assert result.exit_code == 2
@@ -155,9 +165,10 @@ def test_a_unix_socket_serves_takes_over_a_dead_ones_file_and_is_removed(tmp_pat
     path = tmp_path / "s.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
         dead.bind(str(path))
-    with chaos_server() as chaos, sidecar(
-        chaos.url, "--listen", f"unix:{path}", environ={"SIDECAR_SOCKET_MODE": "0660"}
-    ) as proxy:
+    with (
+        chaos_server() as chaos,
+        sidecar(chaos.url, "--listen", f"unix:{path}", environ={"SIDECAR_SOCKET_MODE": "0660"}) as proxy,
+    ):
         assert proxy.urls == [f"unix:{path}"]
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         connection = _Unix(path)

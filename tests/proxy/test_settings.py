@@ -94,7 +94,9 @@ def test_what_was_read_can_be_handed_on_and_read_again() -> None:
 
 
 def test_the_command_line_goes_before_the_environment_before_the_file() -> None:
-    config = read('[proxy]\nadmin = "127.0.0.1:1"\nworkers = 2\nprofile = "agentic"', {"workers": 4}, SIDECAR_WORKERS="3")
+    config = read(
+        '[proxy]\nadmin = "127.0.0.1:1"\nworkers = 2\nprofile = "agentic"', {"workers": 4}, SIDECAR_WORKERS="3"
+    )
     assert (config.workers, config.admin.port, config.proxy.profile) == (4, 1, Profile.AGENTIC)
     assert read(SIDECAR_LISTEN="127.0.0.1:5", SIDECAR_ACCESS_LOG="yes").access_log
 
