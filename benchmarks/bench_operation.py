@@ -32,7 +32,8 @@ def start(command: list[str]) -> tuple[float, float]:
 
 def main() -> None:
     rows = {"bare interpreter": NOTHING, "sidecar proxy": PROXY, "the same, 2 workers": [*PROXY, "--workers", "2"]}
-    print(f"{'':24}{'ready':>10}{'idle':>12}   (best and median of {RUNS}; targets {START_TARGET} s, {MEMORY_TARGET:.0f} MB)")
+    targets = f"targets {START_TARGET} s, {MEMORY_TARGET:.0f} MB"
+    print(f"{'':24}{'ready':>10}{'idle':>12}   (best and median of {RUNS}; {targets})")
     for name, command in rows.items():
         seconds, memory = zip(*(start(command) for _ in range(RUNS)), strict=True)
         print(f"{name:24}{min(seconds):>8.2f} s{median(memory):>9.1f} MB")

@@ -72,7 +72,8 @@ class _Failure(click.ClickException):
 @click.option("--check", is_flag=True, help="Say whether the configuration can be used, and exit.")
 def command(config: Path | None, *, check: bool, **options: Any) -> None:
     """Run the proxy."""
-    given = {name: value for name, value in options.items() if value not in {None, (), False}}
+    # What was not said on the command line leaves the word to the environment and the file. 0 is said.
+    given = {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
     if "listen" in given:
         given["listen"] = list(given["listen"])
 

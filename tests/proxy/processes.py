@@ -28,7 +28,7 @@ class Sidecar:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
         self.lines: list[str] = []
-        self._queue: Queue[str] = Queue()
+        self._queue: Queue[str | None] = Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -36,6 +36,7 @@ class Sidecar:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self._queue.put(line)
+        self._queue.put(None)
 
     def line(self, pattern: str) -> re.Match[str]:
         """Read lines up to the one that fits."""
@@ -43,7 +44,9 @@ class Sidecar:
             try:
                 line = self._queue.get(timeout=PATIENCE)
             except Empty:
-                raise AssertionError(f"no line fits {pattern!r}; there were: {self.lines}") from None
+                line = None
+            if line is None:
+                raise AssertionError(f"no line fits {pattern!r}; there were: {self.lines}")
             self.lines.append(line)
             if found := re.search(pattern, line):
                 return found
@@ -116,7 +119,7 @@ class Sidecar:
         status = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         while not self._queue.empty():
-            self.lines.append(self._queue.get())
+            self.lines.append(self._queue.get() or "")
         return status
 
     def stop(self) -> int:

@@ -1,5 +1,6 @@
 """The command itself, in a process of its own, against the fake API."""
 
+import json
 import signal
 import socket
 import stat
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 from sidecar.chaos import Chaos, chaos_server
 from sidecar.cli import main
-from tests.proxy.processes import SIDECAR, Sidecar, sidecar
+from tests.proxy.processes import QUESTION, SIDECAR, Sidecar, sidecar
 
 
 def test_it_says_where_it_listens_and_what_to_set_and_then_everything_works() -> None:
@@ -95,7 +96,7 @@ def streaming(proxy_url: str, chaos: Chaos) -> HTTPConnection:
     """Ask for a stream that stalls after it has begun, and return once it has."""
     chaos.enqueue("stall;after=1;s=600")
     connection = HTTPConnection(proxy_url.removeprefix("http://"), timeout=30)
-    body = '{"model": "claude-sonnet-5", "max_tokens": 50, "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
+    body = json.dumps({**QUESTION, "stream": True})
     connection.request("POST", "/v1/messages", body, {"x-api-key": "k", "anthropic-version": "2023-06-01"})
     return connection
 
@@ -116,8 +117,8 @@ def test_on_sigterm_what_is_under_way_may_end_and_new_work_is_refused() -> None:
     with chaos_server() as chaos, sidecar(chaos.url, "--access-log") as proxy:
         proxy.until(lambda: proxy.page("/readyz")[0] == 200)
         slow = proxy.client()
-        chaos.enqueue("drip;bytes=1500;s=0.3")
-        body = '{"model": "claude-sonnet-5", "max_tokens": 50, "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
+        chaos.enqueue("drip;bytes=1500;s=0.15")
+        body = json.dumps({**QUESTION, "stream": True})
         slow.request("POST", "/v1/messages", body, {"x-api-key": "k", "anthropic-version": "2023-06-01"})
         answer = slow.getresponse()
         proxy.tell(signal.SIGTERM)

@@ -13,7 +13,7 @@ from sidecar.model import AttemptRecord, CallRecord, Outcome, Phase, Profile, So
 from sidecar.proxy import logs
 from sidecar.proxy.logs import WARNINGS_A_SECOND, LogFormat, LogLevel, RequestLog
 from tests.proxy.clock import ClockLoop
-from tests.proxy.processes import sidecar
+from tests.proxy.processes import QUESTION, sidecar
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +148,7 @@ def test_an_exception_is_told_without_its_message(capsys: pytest.CaptureFixture[
     logs.set_up(LogFormat.TEXT, LogLevel.INFO)
     loop = asyncio.new_event_loop()
     try:
-        raise ValueError("sk-ant-canary")
+        int("sk-ant-canary")
     except ValueError as error:
         logs.log_loop_errors(loop, {"exception": error, "message": "sk-ant-canary", "data": b"sk-ant-canary"})
     logs.log_loop_errors(loop, {"message": "sk-ant-canary"})
@@ -168,7 +168,7 @@ def test_no_content_and_no_key_is_in_any_line() -> None:
         ) as proxy:
             for fault in ("ok", "529", "400", "truncate", "reset", "malformed-json"):
                 connection = proxy.client()
-                body = '{"model": "claude-sonnet-5", "max_tokens": 9, "messages": [{"role": "user", "content": "canary-x"}]}'
+                body = json.dumps({**QUESTION, "messages": [{"role": "user", "content": "canary-x"}]})
                 sent = {
                     "x-api-key": "canary-key",
                     "authorization": "Bearer canary-b",

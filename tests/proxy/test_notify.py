@@ -58,8 +58,13 @@ async def test_its_watchdog_hears_of_it_again_and_again() -> None:
 
 @pytest.mark.parametrize(
     "environ",
-    [{}, {"WATCHDOG_USEC": "1000"}, {"NOTIFY_SOCKET": "/n"}, {"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "0"}]
-    + [{"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}],
+    [
+        {},
+        {"WATCHDOG_USEC": "1000"},
+        {"NOTIFY_SOCKET": "/n"},
+        {"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "0"},
+        {"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"},
+    ],
 )
 async def test_without_a_watchdog_it_says_nothing(environ: dict[str, str]) -> None:
     await Notifier(environ).keep_alive()

@@ -62,14 +62,15 @@ async def test_a_path_goes_where_its_route_says_without_the_route(path: bytes, s
 
 
 async def test_a_header_names_the_upstream_and_goes_no_further() -> None:
-    async with Upstream(echo(answer(b"default"))) as default, Upstream(tell_target) as other:
-        async with (
-            running(default.port, others=(target(other, "other"),)) as proxy,
-            await proxy.client() as client,
-        ):
-            first, _, names = await ask(client, b"/v1/x", b"X-Sidecar-Upstream: Other", b"x-mine: 1")
-            assert (first, names) == (b"POST /v1/x HTTP/1.1", b"x-mine")
-            assert await ask(client, b"/v1/x", b"x-sidecar-upstream: default") == [b"default"]
+    async with (
+        Upstream(echo(answer(b"default"))) as default,
+        Upstream(tell_target) as other,
+        running(default.port, others=(target(other, "other"),)) as proxy,
+        await proxy.client() as client,
+    ):
+        first, _, names = await ask(client, b"/v1/x", b"X-Sidecar-Upstream: Other", b"x-mine: 1")
+        assert (first, names) == (b"POST /v1/x HTTP/1.1", b"x-mine")
+        assert await ask(client, b"/v1/x", b"x-sidecar-upstream: default") == [b"default"]
 
 
 async def test_an_upstream_nobody_knows_is_refused_and_recorded() -> None:
@@ -157,32 +158,40 @@ async def test_a_listener_says_what_its_requests_are_for_where_nothing_else_does
 
 
 async def test_new_settings_hold_at_once_and_what_is_under_way_ends_as_it_began() -> None:
-    async with Upstream() as old, Upstream(echo(answer(b"new"))) as new, running(old.port) as proxy:
-        async with await proxy.client() as waiting, await proxy.client() as client:
-            await waiting.send(request(b"{}"))
-            peer = await old.accept()
-            await peer.message()
-            proxy.proxy.apply(Settings(upstream=Origin("http", "127.0.0.1", new.port), limits=Limits(body_bytes=3)))
-            assert await ask(client, b"/") == [b"new"]
-            await client.send(request(b"four"))
-            assert (await client.message())[1][b"x-sidecar-error"] == b"body_too_large"
-            await peer.send(answer(b"old"))
-            assert (await waiting.message())[2] == b"old"
-            await peer.gone()  # a retired pool keeps no connection
+    async with (
+        Upstream() as old,
+        Upstream(echo(answer(b"new"))) as new,
+        running(old.port) as proxy,
+        await proxy.client() as waiting,
+        await proxy.client() as client,
+    ):
+        await waiting.send(request(b"{}"))
+        peer = await old.accept()
+        await peer.message()
+        proxy.proxy.apply(Settings(upstream=Origin("http", "127.0.0.1", new.port), limits=Limits(body_bytes=3)))
+        assert await ask(client, b"/") == [b"new"]
+        await client.send(request(b"four"))
+        assert (await client.message())[1][b"x-sidecar-error"] == b"body_too_large"
+        await peer.send(answer(b"old"))
+        assert (await waiting.message())[2] == b"old"
+        await peer.gone()  # a retired pool keeps no connection
 
 
 async def test_an_upstream_that_did_not_change_keeps_its_connections() -> None:
-    async with Upstream(echo(answer(b"1"))) as upstream, running(upstream.port) as proxy:
-        async with await proxy.client() as client:
-            await ask(client, b"/")
-            settings = Settings(upstream=Origin("http", "127.0.0.1", upstream.port), profile=Profile.AGENTIC)
-            proxy.proxy.apply(settings)
-            await ask(client, b"/")
-            assert upstream.connections == 1
-            changed = replace(settings, limits=Limits(in_flight=3))
-            proxy.proxy.apply(changed)
-            await ask(client, b"/")
-            assert upstream.connections == 2
+    async with (
+        Upstream(echo(answer(b"1"))) as upstream,
+        running(upstream.port) as proxy,
+        await proxy.client() as client,
+    ):
+        await ask(client, b"/")
+        settings = Settings(upstream=Origin("http", "127.0.0.1", upstream.port), profile=Profile.AGENTIC)
+        proxy.proxy.apply(settings)
+        await ask(client, b"/")
+        assert upstream.connections == 1
+        changed = replace(settings, limits=Limits(in_flight=3))
+        proxy.proxy.apply(changed)
+        await ask(client, b"/")
+        assert upstream.connections == 2
 
 
 async def test_a_request_to_an_upstream_that_has_just_gone_is_refused() -> None:
