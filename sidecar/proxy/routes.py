@@ -24,7 +24,9 @@ class Target:
     ca_file: str | None = None
     """Certificates to trust in place of the system's."""
     route: str = ""
-    """The path that is for it, such as ``/bedrock``: it, and all below; taken off before the request is sent on."""
+    """The path that is for it, such as ``/bedrock``: it, and all below."""
+    keep_route: bool = False
+    """Send the path on with the route; else it is taken off."""
     shape: Shape = Shape.ANTHROPIC
     preserve_host: bool = False
     """Send the ``host`` header as the client wrote it, not the upstream's own."""
@@ -34,19 +36,20 @@ class Router:
     """Chooses."""
 
     def __init__(self, targets: Iterable[Target]) -> None:
-        routes = [(target.route.encode("ascii"), target.name) for target in targets if target.route]
+        routes = [(each.route.encode("ascii"), each.keep_route, each.name) for each in targets if each.route]
         self._routes = sorted(routes, key=lambda route: -len(route[0]))  # the most particular first
 
     def choose(self, head: RequestHead) -> str:
-        """Name the upstream a request is for, and take the route off its path. The name may be one there is not."""
+        """Name the upstream a request is for, and take its route off the path. The name may be one there is not."""
         named = head.watched.get(HEADER)
         if named is not None:
             return named.decode("latin-1")
-        for route, name in self._routes:
+        for route, keep, name in self._routes:
             target = head.target
             if target.startswith(route) and target[len(route) : len(route) + 1] in _BOUNDARIES:
-                rest = target[len(route) :]
-                head.target = rest if rest.startswith(b"/") else b"/" + rest
+                if not keep:
+                    rest = target[len(route) :]
+                    head.target = rest if rest.startswith(b"/") else b"/" + rest
                 return name
         return DEFAULT
 

@@ -102,7 +102,8 @@ _CA_FILE: Final = Setting(text, "the path of a PEM file", "certificates to trust
 
 UPSTREAMS: Final[Mapping[str, Setting]] = {
     "url": Setting(_url, "a URL such as https://gateway.example", "where its requests go"),
-    "route": Setting(_route, "a path such as /bedrock", "the path that is for it; taken off before sending on"),
+    "route": Setting(_route, "a path such as /bedrock", "the path that is for it, and all below"),
+    "keep_route": Setting(switch, "true or false", "send the path on with the route, not without it", default=False),
     "shape": Setting(choice(Shape), ", ".join(Shape), "how its paths are built", default=Shape.ANTHROPIC.value),
     "preserve_host": Setting(switch, "true or false", "send the `host` header as the client wrote it", default=False),
     "via": _VIA,
@@ -277,6 +278,7 @@ def _target(name: str, values: Mapping[str, Any], environ: Mapping[str, str], pl
         via=via,
         ca_file=values["ca_file"],
         route=values.get("route") or "",
+        keep_route=values.get("keep_route", False),
         shape=Shape(values.get("shape", Shape.ANTHROPIC)),
         preserve_host=values.get("preserve_host", False),
     )

@@ -5,6 +5,9 @@ import socket
 from dataclasses import replace
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from sidecar.model import Profile, Source
 from sidecar.proxy.limits import Limits
@@ -95,6 +98,47 @@ async def test_the_host_is_the_upstreams_own_unless_it_is_to_be_preserved() -> N
             assert (await ask(client, b"/x"))[1] == b"127.0.0.1:%d" % own.port
             await client.send(b"GET /kept/x HTTP/1.1\r\nHost:  Signed.Example:1 \r\n\r\n")
             assert (await client.message())[2].split(b"|")[1] == b"Signed.Example:1"
+
+
+def sign(host: str, path: str, body: bytes) -> bytes:
+    """Write a request as AWS's own library signs it for this host."""
+    wanted = AWSRequest("POST", f"https://{host}{path}", {"host": host, "x-mine": "1"}, body)
+    SigV4Auth(Credentials("AKID", "secret"), "bedrock", "us-east-1").add_auth(wanted)
+    headers = [f"{name}: {value}".encode() for name, value in wanted.headers.items()]
+    return request(body, *headers, target=path.encode()).replace(b"Host: api.test\r\n", b"")
+
+
+def signature(start: bytes, headers: dict[bytes, bytes], body: bytes) -> str:
+    """Sign what arrived, as AWS does to compare."""
+    said = headers[b"authorization"].decode()
+    names = said.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    arrived = AWSRequest("POST", "https://any" + start.split()[1].decode(), None, body)
+    arrived.context["timestamp"] = headers[b"x-amz-date"].decode()
+    for name in names:
+        arrived.headers[name] = headers[name.encode()].decode()
+    signer = SigV4Auth(Credentials("AKID", "secret"), "bedrock", "us-east-1")
+    return str(signer.signature(signer.string_to_sign(arrived, signer.canonical_request(arrived)), arrived))
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "more", "holds"),
+    [
+        ("127.0.0.1:{port}", "/model/m/invoke", {"route": "/model", "keep_route": True}, True),
+        ("signed.test", "/model/m/invoke", {"route": "/model", "keep_route": True}, False),
+        ("signed.test", "/model/m/invoke", {"route": "/model", "keep_route": True, "preserve_host": True}, True),
+        ("127.0.0.1:{port}", "/bedrock/model/m/invoke", {"route": "/bedrock"}, False),
+    ],
+)
+async def test_a_signature_of_aws_holds_where_host_and_path_arrive_as_they_were_signed(
+    host: str, path: str, more: dict[str, object], holds: bool
+) -> None:
+    async with Upstream() as upstream:
+        others = (target(upstream, "bedrock", shape=Shape.BEDROCK, **more),)
+        async with running(1, others=others) as proxy, await proxy.client() as client:
+            await client.send(sign(host.format(port=upstream.port), path, b"{}"))
+            start, headers, body = await (await upstream.accept()).message()
+    signed = headers[b"authorization"].decode().partition("Signature=")[2]
+    assert (signature(start, headers, body) == signed) is holds
 
 
 BEDROCK = b"/model/anthropic.claude-sonnet-5-v1%3A0/"
