@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sidecar.admin import Address, AdminError, parse_address
 
@@ -114,19 +114,29 @@ class Listening:
             place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
         )
         family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        if count > 1:  # those that share an address would share it with another proxy's as well
+            _bound(family, address, share=False).close()
         for _ in range(count):
-            made = socket.socket(family, socket.SOCK_STREAM)
-            self.sockets.append(made)
-            made.setblocking(False)  # noqa: FBT003  # its only form
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if count > 1:
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            made.bind(address)
-            address = made.getsockname()
+            self.sockets.append(_bound(family, address, share=count > 1))
+            address = self.sockets[0].getsockname()
         for made in self.sockets:  # only now: a socket that listens alone gets every connection
             made.listen(BACKLOG)
+
+
+def _bound(family: int, address: Any, *, share: bool) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)  # noqa: FBT003  # its only form
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 class Passed(Listening):
@@ -137,7 +147,10 @@ class Passed(Listening):
         self._claim = None
         self._inode = 0
         name = sock.getsockname()
-        self.place = UnixAddress(Path(name)) if sock.family == socket.AF_UNIX else Address(name[0], name[1])
+        if sock.family == socket.AF_UNIX:  # one without a file has a name that begins with a zero byte
+            self.place = UnixAddress(Path(os.fsdecode(name).replace("\0", "@")))
+        else:
+            self.place = Address(name[0], name[1])
 
 
 def passed_by_systemd(environ: Mapping[str, str]) -> list[Listening]:

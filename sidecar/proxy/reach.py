@@ -18,11 +18,15 @@ NEWS_SECONDS: Final = 5.0
 class _Try:
     """One upstream, and what came of the last try."""
 
-    def __init__(self, pool: Pool, due: float) -> None:
+    def __init__(self, pool: Pool, problem: str | None) -> None:
         self._pool = pool
-        self._due = due
+        self._due = pool.now()
         self._under_way = False
-        self.problem: str | None = "not yet known"
+        self.problem = problem
+
+    def after(self, pool: Pool) -> "_Try":
+        """Go on with the pool in force; what is known of an upstream holds until something else is."""
+        return self if pool is self._pool else _Try(pool, self.problem)
 
     def begin(self) -> None:
         if self._under_way or self._pool.now() < self._due:
@@ -51,13 +55,16 @@ class Reach:
 
     def __init__(self, pools: Callable[[], Mapping[str, Pool]]) -> None:
         self._pools = pools
-        self._tries: dict[Pool, _Try] = {}
+        self._tries: dict[str, _Try] = {}
 
     def problem(self) -> str | None:
         """Say why no upstream can be reached, as far as known, and have it looked into."""
-        pools = self._pools()
-        self._tries = {pool: self._tries.get(pool) or _Try(pool, pool.now()) for pool in pools.values()}
+        before = self._tries
+        self._tries = {
+            name: before[name].after(pool) if name in before else _Try(pool, "not yet known")
+            for name, pool in self._pools().items()
+        }
         for each in self._tries.values():
             each.begin()
-        problems = [f"{name}: {problem}" for name, pool in pools.items() if (problem := self._tries[pool].problem)]
-        return "; ".join(problems) if len(problems) == len(pools) else None
+        problems = [f"{name}: {each.problem}" for name, each in self._tries.items() if each.problem]
+        return "; ".join(problems) if len(problems) == len(self._tries) else None

@@ -6,6 +6,7 @@ Every value in the table is plain (text, number, list, table), so that it can be
 import os
 import re
 import ssl
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
@@ -212,6 +213,8 @@ def build(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
         ]
     )
     admin = parse_address(values["admin"], allow_remote=True)
+    if values["workers"] > 1 and sys.platform != "linux":
+        faults.append(f"workers is {values['workers']}, but only Linux can share clients out: leave it at 1")
     if not listeners:
         faults.append("listen is empty, and there is no [[proxy.listeners]]: name an address to listen on")
     if not values["allow_remote"]:

@@ -4,6 +4,7 @@ It is started by `sidecar.proxy.workers`, never by hand: ``python -m sidecar.pro
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -87,11 +88,8 @@ class _Worker:
 
 
 def _die_with(parent: int) -> None:
-    """Be told to end when the parent is gone, however it went; elsewhere than on Linux only the line tells."""
-    if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415  # nobody else needs it
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Be told to end when the parent is gone, however it went, and whether or not the event loop gets to hear it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it went before it could be told
         sys.exit(0)
 

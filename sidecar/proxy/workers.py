@@ -21,7 +21,7 @@ from sidecar.proxy.notify import VARIABLES
 from sidecar.proxy.settings import Config
 from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry import Telemetry
-from sidecar.telemetry.socket import Receiver
+from sidecar.telemetry.socket import Receiver, SocketError
 
 Place = tuple[Listening, Profile | None]
 
@@ -43,13 +43,22 @@ class _Worker:
         self.line: Line | None = None
         self.ready: asyncio.Future[bool] = loop.create_future()
 
-    def is_ready(self) -> None:
+    @property
+    def serves(self) -> bool:
+        """Whether it takes clients."""
+        return self.ready.done() and self.ready.result() and self.line is not None
+
+    def said_ready(self) -> None:
         if not self.ready.done():
             self.ready.set_result(True)
 
-    def has_ended(self) -> None:
+    def ended(self) -> None:
         if not self.ready.done():
             self.ready.set_result(False)
+        if self.line is not None:
+            self.line.listen()  # what it said last
+            self.line.close()
+            self.line = None
 
 
 class Crew:
@@ -61,14 +70,18 @@ class Crew:
         self._places = tuple(places)
         self._joiner = Joiner(wheel, Calls(wheel, telemetry.call), telemetry.dropped)
         self._directory = Path(tempfile.mkdtemp(prefix="claude-sidecar-"))  # only this user's
-        self._receiver = Receiver(telemetry, self._directory / "records.sock")
+        try:
+            self._receiver = Receiver(telemetry, self._directory / "records.sock")
+            self._receiver.open()
+        except SocketError as error:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise WorkerError(f"the workers have nowhere to report to: {error}") from None
         self._workers: dict[int, _Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Start all workers, and wait until they take clients. Raises WorkerError where one cannot."""
-        self._receiver.open()
         self._loop.add_reader(self._receiver.fileno(), self._receiver.drain)
         first = [self._loop.create_future() for _ in range(self._config.workers)]
         self._keepers = [asyncio.create_task(self._keep(number, future)) for number, future in enumerate(first)]
@@ -78,26 +91,22 @@ class Crew:
     def apply(self, config: Config) -> None:
         """Have all workers work by this configuration from now on."""
         self._config = config
-        for worker in self._workers.values():
-            if worker.line is not None:
-                worker.line.order({"config": dict(config.values)})
+        for number, worker in self._workers.items():
+            if worker.line is not None and not worker.line.order({"config": dict(config.values)}):
+                _log.error("a worker does not listen, and stays as it is", extra={"fields": {"worker": number}})
 
     def problem(self) -> str | None:
         """Say why nobody takes clients."""
-        if any(worker.ready.done() and worker.ready.result() for worker in self._workers.values()):
-            return None
-        return "no worker is running"
+        return None if any(worker.serves for worker in self._workers.values()) else "no worker is running"
 
-    async def drain(self, seconds: float) -> int:
-        """Have all workers end what is under way; kill those that do not. Returns how many were killed."""
+    async def drain(self, seconds: float) -> None:
+        """Have all workers end what is under way; kill those that do not."""
         self._stopping.set()
         self._signal(signal.SIGTERM)
-        killed = 0
-        if self._keepers:
-            _, late = await asyncio.wait(self._keepers, timeout=seconds + _TO_SPARE_SECONDS)
-            killed = len(late)
+        _, late = await asyncio.wait(self._keepers, timeout=seconds + _TO_SPARE_SECONDS)
+        if late:
+            _log.error("workers that did not end were killed", extra={"fields": {"workers": len(late)}})
         await self.close()
-        return killed
 
     async def close(self) -> None:
         """End all workers at once, and take what they reported."""
@@ -151,7 +160,7 @@ class Crew:
         worker.line = Line(
             self._loop,
             ours,
-            heard=lambda packet: worker.is_ready() if packet == READY else self._joiner.take(packet),
+            heard=lambda packet: worker.said_ready() if packet == READY else self._joiner.take(packet),
             ended=lambda: None,
         )
         worker.line.order(
@@ -166,9 +175,7 @@ class Crew:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
         status = await process.wait()
-        worker.line.listen()  # what it said last
-        worker.line.close()
-        worker.has_ended()
+        worker.ended()
         self._joiner.forget(process.pid)
         return status
 

@@ -96,6 +96,16 @@ def test_it_listens_on_the_socket_that_systemd_passes(tmp_path: Path) -> None:
             assert proxy.stop() == 0
 
 
+def test_a_unix_socket_of_systemds_may_have_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(f"\0claude-sidecar-test-{os.getpid()}")
+        listening.listen()
+        monkeypatch.setattr("sidecar.proxy.listening._FIRST_PASSED", os.dup(listening.fileno()))
+        [place] = passed_by_systemd({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})
+        assert place.url == f"unix:@claude-sidecar-test-{os.getpid()}"
+        place.close()
+
+
 def test_what_was_not_passed_to_this_process_is_not_taken() -> None:
     assert passed_by_systemd({"LISTEN_FDS": "1", "LISTEN_PID": "1"}) == []
     assert passed_by_systemd({"LISTEN_PID": str(os.getpid())}) == []

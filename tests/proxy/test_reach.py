@@ -3,9 +3,11 @@
 import pytest
 
 from sidecar.proxy import reach as reach_module
+from sidecar.proxy.limits import Limits
 from sidecar.proxy.origin import Origin
 from sidecar.proxy.reach import Reach
 from sidecar.proxy.routes import Target
+from sidecar.proxy.server import Settings
 from tests.proxy.kit import Upstream, answer, becomes, request, running
 
 
@@ -53,6 +55,16 @@ async def test_one_upstream_of_several_is_enough() -> None:
             reach = Reach(lambda: proxy.proxy.pools)
             assert reach.problem() == "default: not yet known; other: not yet known"
             await becomes(lambda: reach.problem() is None)
+
+
+async def test_what_is_known_of_an_upstream_holds_until_something_else_is() -> None:
+    async with Upstream() as upstream, running(upstream.port) as proxy:
+        reach = Reach(lambda: proxy.proxy.pools)
+        await becomes(lambda: reach.problem() is None)
+        origin = Origin("http", "127.0.0.1", upstream.port)
+        proxy.proxy.apply(Settings(upstream=origin, limits=Limits(in_flight=1)))
+        assert reach.problem() is None
+        await becomes(lambda: upstream.connections == 2)  # the new pool's
 
 
 async def test_a_connection_at_rest_is_news_enough(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The section [proxy]: every value is checked, alone and with the others, and every fault is told with its place."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,7 @@ def test_every_fault_is_told_with_its_place() -> None:
         ("ca_file = 'sidecar.toml'", "ca_file is 'sidecar.toml', which cannot be used: it is no PEM file"),
         ("listen = 'unix:/" + "x" * 200 + "'", "listen is 'unix:/xxx"),
         ("drain_seconds = inf", "drain_seconds is inf"),
+        ("socket_mode = '7777'", "socket_mode is '7777'"),
         ("drain_seconds = true", "drain_seconds is True"),
     ],
 )
@@ -179,6 +181,11 @@ def test_other_machines_are_let_in_only_where_that_is_allowed(place: str) -> Non
     assert told.count("which other machines can reach") == 2
     assert "API keys would come to it unencrypted" in told
     assert read("", {"listen": place, "admin": place, "allow_remote": True}).admin.port == 1
+
+
+def test_only_linux_can_have_several_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert faults(SIDECAR_WORKERS="2") == "workers is 2, but only Linux can share clients out: leave it at 1"
 
 
 def test_a_forward_proxy_that_makes_no_sense_is_told_without_its_password() -> None:

@@ -4,24 +4,33 @@ import json
 import os
 import signal
 import stat
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from sidecar.chaos import Chaos, chaos_server
-from tests.proxy.processes import QUESTION, Sidecar, sidecar
+from sidecar.cli import main
+from tests.proxy.processes import PATIENCE, QUESTION, Sidecar, sidecar
 
 JSON = {"SIDECAR_LOG_FORMAT": "json"}
+NO_WORKER = "import sys\nif sys.orig_argv[1:4:2] == ['-P', 'sidecar.proxy.worker']: sys.exit('no worker today')"
+"""In `sitecustomize`: what every worker does when it starts."""
 _CONNECTIONS = 64
 """All of them come to one worker of two once in 2^63 times."""
 
 
 @contextmanager
-def two_workers(*options: str) -> Iterator[tuple[Sidecar, Chaos]]:
-    with chaos_server() as chaos, sidecar(chaos.url, "--workers", "2", "--access-log", *options, environ=JSON) as proxy:
+def two_workers(*options: str, environ: dict[str, str] | None = None) -> Iterator[tuple[Sidecar, Chaos]]:
+    with (
+        chaos_server() as chaos,
+        sidecar(chaos.url, "--workers", "2", "--access-log", *options, environ=JSON | (environ or {})) as proxy,
+    ):
         yield proxy, chaos
 
 
@@ -105,8 +114,10 @@ def test_nothing_is_left_behind_when_the_parent_is_killed() -> None:
         workers = children(proxy.process.pid)
         assert len(workers) == 2
         proxy.tell(signal.SIGKILL)
-        assert proxy.ended() == -signal.SIGKILL  # the pipe that the workers share is closed: they are gone as well
-        assert all(is_gone(worker) for worker in workers)
+        assert proxy.ended() == -signal.SIGKILL
+        pause = threading.Event()
+        waits = int(PATIENCE / 0.05)
+        assert any(all(is_gone(worker) for worker in workers) or pause.wait(0.05) for _ in range(waits))
 
 
 def test_sigterm_lets_the_streams_of_all_workers_end_and_counts_them() -> None:
@@ -133,6 +144,42 @@ def test_a_worker_that_hangs_is_killed_after_the_drain() -> None:
         assert is_gone(other)
 
 
+def test_an_address_is_not_shared_with_another_proxy() -> None:
+    with two_workers() as (proxy, _):
+        address = proxy.urls[0].removeprefix("http://")
+        for workers in ("1", "2"):
+            options = ["proxy", "--admin", "127.0.0.1:0", "--listen", address, "--workers", workers]
+            result = CliRunner().invoke(main, options)
+            assert (result.exit_code, "another program listens there" in result.output) == (2, True)
+
+
+def test_while_no_worker_runs_it_is_not_ready(tmp_path: Path) -> None:
+    """Both are killed, and those that follow cannot start."""
+    poison = tmp_path / "sitecustomize.py"
+    with two_workers(environ={"PYTHONPATH": str(tmp_path)}) as (proxy, _):
+        poison.write_text(NO_WORKER)
+        for worker in children(proxy.process.pid):
+            os.kill(worker, signal.SIGKILL)
+        proxy.until(lambda: "workers: no worker is running" in proxy.page("/readyz")[1])
+        assert proxy.event("a worker ended; the next is started", status=1)["in_seconds"] > 0.1
+        poison.unlink()
+        proxy.until(lambda: proxy.page("/readyz")[0] == 200)
+        assert proxy.ask() == 200
+        assert proxy.stop() == 0
+
+
+def test_a_place_for_records_that_cannot_be_is_told_with_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    options = ["proxy", "--admin", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--workers", "2"]
+    result = CliRunner().invoke(main, options)
+    assert (result.exit_code, "the workers have nowhere to report to" in result.output) == (2, True)
+    assert list(deep.iterdir()) == []
+
+
 def test_they_share_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     with two_workers("--listen", f"unix:{path}") as (proxy, _):
@@ -143,9 +190,7 @@ def test_they_share_a_unix_socket(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_cannot_start_is_told_with_exit_code_2(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nif sys.orig_argv[1:4:2] == ['-P', 'sidecar.proxy.worker']: sys.exit('no worker today')"
-    )
+    (tmp_path / "sitecustomize.py").write_text(NO_WORKER)
     with (
         pytest.raises(AssertionError, match="a worker ended before it took clients"),
         sidecar("http://127.0.0.1:1", "--workers", "2", environ={"PYTHONPATH": str(tmp_path)}),
