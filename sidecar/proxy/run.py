@@ -116,10 +116,10 @@ class _Process:
 
     async def _drain(self) -> None:
         seconds = self._config.drain_seconds
-        self._notifier.stopping()
-        _log.info("draining", extra={"fields": {"at_most_seconds": seconds}})
         for number in _STOPPING:  # a second signal ends it at once
             self._loop.remove_signal_handler(number)
+        self._notifier.stopping()
+        _log.info("draining", extra={"fields": {"at_most_seconds": seconds}})
         if self._crew is None:
             await drain(self._proxy, seconds)
             return
