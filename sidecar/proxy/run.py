@@ -138,7 +138,8 @@ class _Process:
             _log.error("the old configuration stays in force", extra={"fields": {"faults": len(error.faults)}})
         else:
             self._apply(new)
-        self._notifier.ready("taking clients")
+        finally:
+            self._notifier.ready("taking clients")
 
     def _apply(self, new: Config) -> None:
         for name in self._config.kept_until_restart(new):

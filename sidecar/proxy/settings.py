@@ -188,7 +188,8 @@ class Config:
 
     def changed_to(self, new: "Config") -> "Config":
         """Take from a new configuration what can change while the process runs."""
-        return replace(new, **{name: getattr(self, name) for name in _FIXED})
+        values = {**new.values, "log_format": self.values["log_format"]}  # of those that stay, workers read only this
+        return replace(new, values=values, **{name: getattr(self, name) for name in _FIXED})
 
 
 _FIXED: Final = ("listeners", "admin", "socket_mode", "workers", "log_format")

@@ -196,8 +196,11 @@ def test_a_forward_proxy_that_makes_no_sense_is_told_without_its_password() -> N
 
 def test_what_cannot_change_without_a_restart_is_named_and_kept() -> None:
     old = read()
-    new = read('[proxy]\nlisten = "127.0.0.1:1"\nadmin = "127.0.0.1:2"\nworkers = 2\ndrain_seconds = 1')
-    assert old.kept_until_restart(new) == ["listeners", "admin", "workers"]
+    new = read(
+        '[proxy]\nlisten = "127.0.0.1:1"\nadmin = "127.0.0.1:2"\nworkers = 2\ndrain_seconds = 1\nlog_format = "json"'
+    )
+    assert old.kept_until_restart(new) == ["listeners", "admin", "workers", "log_format"]
     merged = old.changed_to(new)
     assert (merged.listeners, merged.admin, merged.workers) == (old.listeners, old.admin, 1)
     assert merged.drain_seconds == 1.0
+    assert build(merged.values, {}).log_format is old.log_format
