@@ -63,6 +63,7 @@ def links(values: Values) -> Links:
         labels=values.labels,
         fast=values.fast,
         slow=values.slow,
+        samples=values.samples,
     )
 
 

@@ -1,7 +1,7 @@
 """The recording rules: percentiles, ratios and rates under names that dashboards and alerts read.
 
-Short windows are computed from the counters. Windows of six hours and more add up a sampled copy of the 5-minute
-rates, part and whole apart, so that they cost little and still weigh every call the same.
+Short windows are computed from the counters. Windows of an hour and more add up a copy of the 5-minute rates, taken
+every five minutes, part and whole apart, so that they cost little and still weigh every call the same.
 """
 
 from typing import Final
@@ -24,8 +24,8 @@ from sidecar.rules.promql import (
     share,
 )
 
-SHORT: Final = ("5m", "30m", "1h")
-LONG: Final = ("6h", "1d", "3d")
+SHORT: Final = ("5m", "30m")
+LONG: Final = ("1h", "6h", "1d", "3d")
 QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 _HISTORY: Final = 30
@@ -41,11 +41,16 @@ def recording_groups(buckets: Buckets, values: Values) -> tuple[Group, ...]:
             interval=values.fast,
             rules=(
                 *(rule for window in SHORT for rule in _rates(window)),
-                *_silence(),
+                *_now(),
             ),
         ),
         Group(name="claude-percentiles", interval=values.fast, rules=_percentiles(reading)),
-        Group(name="claude-history", interval=values.slow, rules=(*_samples(reading), *_history(values))),
+        Group(name="claude-samples", interval=values.samples, rules=_samples(reading)),
+        Group(
+            name="claude-history",
+            interval=values.slow,
+            rules=(*_history(values), *_usual(seconds(values.samples)), *_needs(reading)),
+        ),
     )
 
 
@@ -60,15 +65,18 @@ def _rates(window: str) -> tuple[Recording, ...]:
     def only(outcome: str, comparison: str = "=~") -> str:
         return f'sum without (outcome) ({outcomes}{{outcome{comparison}"{outcome}"}})'
 
+    def part(what: str, expr: str) -> Recording:
+        return Recording(record=f"claude:{what}_calls:rate_{window}", expr=expr)
+
     recovered, ended = _retry_parts(retried)
     return (
         Recording(record=outcomes, expr=rate((*SERIES, "outcome"), "claude_calls_total", window)),
         Recording(record=calls, expr=f"sum without (outcome) ({outcomes})"),
-        Recording(record=f"claude:timed_out_calls:rate_{window}", expr=f"{only('timeout', '=')}\nor\n{calls} * 0"),
-        Recording(record=f"claude:failed_calls:rate_{window}", expr=f"{only(FAILURES)}\nor\n{calls} * 0"),
-        Recording(record=f"claude:counted_calls:rate_{window}", expr=only(UNCOUNTED, "!~")),
+        part("timed_out", f"{only('timeout', '=')}\nor\n{calls} * 0"),
+        part("failed", f"{only(FAILURES)}\nor\n{calls} * 0"),
+        part("counted", only(UNCOUNTED, "!~")),
         # What attempts are set against: a rejected call sent nothing, and would hide how often the others tried.
-        Recording(record=f"claude:sent_calls:rate_{window}", expr=only("rejected", "!=")),
+        part("sent", only("rejected", "!=")),
         Recording(
             record=f"claude:timeouts:ratio_{window}",
             expr=ratio(f"claude:timed_out_calls:rate_{window}", calls),
@@ -89,12 +97,25 @@ def _rates(window: str) -> tuple[Recording, ...]:
         ),
         Recording(record=retried, expr=rate((*ENDPOINT, "result"), "claude_retried_calls_total", window)),
         Recording(record=f"claude:retry_success:ratio_{window}", expr=share(recovered, ended)),
-        Recording(
-            record=f"claude:breaker_rejections:rate_{window}",
-            expr=rate((*JOB, "breaker"), "claude_breaker_rejections_total", window),
+    )
+
+
+def _now() -> tuple[Recording, ...]:
+    """Record what only the shortest window is asked for."""
+    counted = {
+        "breaker_rejections": ((*JOB, "breaker"), "claude_breaker_rejections_total"),
+        "stops": ((*MODEL, "reason"), "claude_stops_total"),
+        "tokens": ((*MODEL, "kind"), "claude_tokens_total"),
+    }
+    return (
+        *(
+            Recording(record=f"claude:{what}:rate_5m", expr=rate(level, metric, "5m"))
+            for what, (level, metric) in counted.items()
         ),
-        Recording(record=f"claude:stops:rate_{window}", expr=rate((*MODEL, "reason"), "claude_stops_total", window)),
-        Recording(record=f"claude:tokens:rate_{window}", expr=rate((*MODEL, "kind"), "claude_tokens_total", window)),
+        Recording(
+            record="claude:in_flight_silent_seconds:max",
+            expr=by(ENDPOINT, "claude_in_flight_silent_seconds", "max"),
+        ),
     )
 
 
@@ -103,15 +124,6 @@ def _retry_parts(retried: str) -> tuple[str, str]:
     return (
         f'sum without (result) ({retried}{{result="recovered"}})',
         f'sum without (result) ({retried}{{result=~"recovered|exhausted"}})',
-    )
-
-
-def _silence() -> tuple[Recording, ...]:
-    return (
-        Recording(
-            record="claude:in_flight_silent_seconds:max",
-            expr=by(ENDPOINT, "claude_in_flight_silent_seconds", "max"),
-        ),
     )
 
 
@@ -124,9 +136,9 @@ def _percentiles(reading: Reading) -> tuple[Recording, ...]:
     }
     return (
         *(
-            Recording(record=f"claude:{name}:{stat}_5m", expr=reading.quantile(q, SERIES, metric, "5m", matchers))
+            rule
             for name, (metric, matchers) in histograms.items()
-            for stat, q in QUANTILES.items()
+            for rule in reading.quantiles(name, QUANTILES, SERIES, metric, window="5m", matchers=matchers)
         ),
         Recording(
             record="claude:first_tokens:rate_5m",
@@ -136,98 +148,93 @@ def _percentiles(reading: Reading) -> tuple[Recording, ...]:
 
 
 def _samples(reading: Reading) -> tuple[Recording, ...]:
-    """Copy what long windows add up, at the slow pace: 1/8 of the samples, and far fewer series than the counters."""
+    """Copy what long windows add up: a twentieth of the samples, and far fewer series than the counters.
+
+    One copy covers five minutes and is taken every five, so no call is missed and none counts twice.
+    """
     copied = (
         *("calls", "timed_out_calls", "failed_calls", "counted_calls", "sent_calls", "attempts", "retried_calls"),
         *("stops", "tokens"),
     )
     return (
         *(Recording(record=f"claude:{what}:sampled_5m", expr=f"claude:{what}:rate_5m") for what in copied),
-        # Idle moments are left out: they would make every silence of a quiet service look long.
-        Recording(record="claude:in_flight_silent_seconds:sampled", expr="claude:in_flight_silent_seconds:max > 0"),
         Recording(record="claude:prompt_tokens:sampled_5m", expr=reading.total(MODEL, "claude_prompt_tokens", "5m")),
         Recording(record="claude:prompts:sampled_5m", expr=reading.observations(MODEL, "claude_prompt_tokens", "5m")),
         Recording(
             record="claude:timeouts_by_phase:sampled_5m",
             expr=by((*USE, "phase"), "claude:timeouts_by_phase:rate_5m"),
         ),
-        *(
-            Recording(
-                record=f"claude:ok_call_duration_seconds:{stat}_1h",
-                expr=reading.quantile(
-                    QUANTILES[stat], (*USE, "stream"), "claude_call_duration_seconds", "1h", 'outcome="ok"'
-                ),
-            )
-            for stat in ("p95", "p99")
-        ),
     )
 
 
+def _added(what: str, window: str) -> str:
+    return f"sum_over_time(claude:{what}:sampled_5m[{window}])"
+
+
+def _per_second(what: str, window: str, pace: float) -> str:
+    return f"{_added(what, window)} * ({pace:g} / {seconds(window):g})"
+
+
 def _history(values: Values) -> tuple[Recording, ...]:
-    pace = seconds(values.slow)
-
-    def added(what: str, window: str) -> str:
-        return f"sum_over_time(claude:{what}:sampled_5m[{window}])"
-
-    def per_second(what: str, window: str) -> str:
-        return f"{added(what, window)} * ({pace:g} / {seconds(window):g})"
-
+    pace = seconds(values.samples)
     rules: list[Recording] = []
     for window in LONG:
         retried = f"claude:retried_calls:rate_{window}"
         recovered, ended = _retry_parts(retried)
         rules += (
-            Recording(record=f"claude:calls:rate_{window}", expr=per_second("calls", window)),
+            Recording(record=f"claude:calls:rate_{window}", expr=_per_second("calls", window, pace)),
             Recording(
                 record=f"claude:timeouts:ratio_{window}",
-                expr=ratio(added("timed_out_calls", window), added("calls", window)),
+                expr=ratio(_per_second("timed_out_calls", window, pace), f"claude:calls:rate_{window}"),
             ),
             Recording(
                 record=f"claude:errors:ratio_{window}",
-                expr=ratio(added("failed_calls", window), added("counted_calls", window)),
+                expr=ratio(_added("failed_calls", window), _added("counted_calls", window)),
             ),
             Recording(
                 record=f"claude:attempts_per_call:ratio_{window}",
-                expr=ratio(added("attempts", window), added("sent_calls", window)),
+                expr=ratio(_added("attempts", window), _added("sent_calls", window)),
             ),
-            Recording(record=retried, expr=per_second("retried_calls", window)),
+            Recording(record=retried, expr=_per_second("retried_calls", window, pace)),
             Recording(record=f"claude:retry_success:ratio_{window}", expr=share(recovered, ended)),
         )
-    return (
-        *rules,
-        *_usual(pace),
-    )
+    return tuple(rules)
 
 
 def _usual(pace: float) -> tuple[Recording, ...]:
     """Record what is usual, for the alerts that compare with it."""
-    tokens, prompts = "claude:prompt_tokens:sampled_5m", "claude:prompts:sampled_5m"
-    silent = "claude:in_flight_silent_seconds:sampled[1d]"
+    silent = "claude:in_flight_silent_seconds:sampled"
+    prompts = f"claude:prompts:count_7d / {pace:g}"
     return (
+        # Idle moments are left out: they would make every silence of a quiet service look long.
+        Recording(record=silent, expr="claude:in_flight_silent_seconds:max > 0"),
         Recording(
             record="claude:in_flight_silent_seconds:p95_1d",
-            expr=f"quantile_over_time(0.95, {silent})\nand\ncount_over_time({silent}) >= {_HISTORY}",
+            expr=f"quantile_over_time(0.95, {silent}[1d])\nand\ncount_over_time({silent}[1d]) >= {_HISTORY}",
         ),
+        *(
+            Recording(record=f"claude:{what}:rate_1d", expr=_per_second(what, "1d", pace))
+            for what in ("stops", "timeouts_by_phase", "tokens")
+        ),
+        Recording(record="claude:timeouts_by_phase:rate_1h", expr=_per_second("timeouts_by_phase", "1h", pace)),
         Recording(
-            record="claude:stops:rate_1d", expr=f"sum_over_time(claude:stops:sampled_5m[1d]) * ({pace:g} / 86400)"
+            record="claude:prompt_tokens:mean_1h", expr=ratio(_added("prompt_tokens", "1h"), _added("prompts", "1h"))
         ),
-        Recording(
-            record="claude:timeouts_by_phase:rate_1d",
-            expr=f"sum_over_time(claude:timeouts_by_phase:sampled_5m[1d]) * ({pace:g} / 86400)",
-        ),
-        Recording(
-            record="claude:tokens:rate_1d", expr=f"sum_over_time(claude:tokens:sampled_5m[1d]) * ({pace:g} / 86400)"
-        ),
-        Recording(
-            record="claude:prompt_tokens:mean_1h",
-            expr=ratio(f"sum_over_time({tokens}[1h])", f"sum_over_time({prompts}[1h])"),
-        ),
-        Recording(
-            record="claude:prompt_tokens:mean_7d",
-            expr=ratio(f"sum_over_time({tokens}[7d])", f"sum_over_time({prompts}[7d])"),
-        ),
-        Recording(record="claude:prompts:count_7d", expr=f"sum_over_time({prompts}[7d]) * {pace:g}"),
+        Recording(record="claude:prompts:count_7d", expr=f"{_added('prompts', '7d')} * {pace:g}"),
+        Recording(record="claude:prompt_tokens:mean_7d", expr=ratio(_added("prompt_tokens", "7d"), f"({prompts})")),
         # By job alone, for the alert that compares with the same hour of last week.
         Recording(record="claude:job_calls:rate_1h", expr=by(JOB, "claude:calls:rate_1h")),
         Recording(record="claude:job_calls:rate_1d", expr=by(JOB, "claude:calls:rate_1d")),
+    )
+
+
+def _needs(reading: Reading) -> tuple[Recording, ...]:
+    """Record how long successes take, for the alerts that judge timeouts by it."""
+    return reading.quantiles(
+        "ok_call_duration_seconds",
+        {stat: QUANTILES[stat] for stat in ("p95", "p99")},
+        (*USE, "stream"),
+        "claude_call_duration_seconds",
+        window="1h",
+        matchers='outcome="ok"',
     )

@@ -11,13 +11,17 @@ from typing import Any, Final
 
 from sidecar.rules import Document, Fault, Node, parse_documents, seconds
 
-_DURATIONS: Final = frozenset({"for", "keep", "window", "baseline", "baseline_offset", "ahead", "seen", "fast", "slow"})
+_DURATIONS: Final = frozenset(
+    {"for", "keep", "window", "baseline", "baseline_offset", "ahead", "seen", "fast", "slow", "samples"}
+)
 _SEVERITIES: Final = ("page", "ticket", "info")
 _SHARES: Final = frozenset({"ratio", "near", "share", "left", "usual", "answers"})
 _FREE: Final = frozenset({"labels"})
 """Mappings in which a team may put keys of its own."""
 _LOOKBACK: Final = 300.0
 """Prometheus' default look-back: a series recorded less often has holes."""
+_SAMPLED: Final = 300.0
+"""What one sample covers, in seconds: taken less often, some calls would be in none."""
 
 
 class ValuesError(ValueError):
@@ -58,6 +62,7 @@ class Values:
     alerts: Mapping[str, AlertValues]
     fast: str
     slow: str
+    samples: str
     runbooks: str
     dashboards: str
     labels: Mapping[str, str]
@@ -85,6 +90,7 @@ def _build(merged: dict[str, Any]) -> Values:
         alerts={name: AlertValues(name, given) for name, given in merged["alerts"].items()},
         fast=merged["intervals"]["fast"],
         slow=merged["intervals"]["slow"],
+        samples=merged["intervals"]["samples"],
         runbooks=merged["links"]["runbooks"].rstrip("/"),
         dashboards=merged["links"]["dashboards"].rstrip("/"),
         labels=merged["labels"] or {},
@@ -163,5 +169,7 @@ def _check_duration(document: Document, key: str, text: str, line: int) -> None:
         return
     if key == "slow" and not 0 < length < _LOOKBACK:
         document.error(line, f"slow must be above 0 and below 5m, not {text}: less often, and Prometheus sees holes")
+    elif key == "samples" and not 0 < length <= _SAMPLED:
+        document.error(line, f"samples must be above 0 and at most 5m, not {text}: one covers five minutes of calls")
     elif length == 0 and key not in {"for", "keep", "baseline_offset"}:
         document.error(line, f"{key} must be longer than {text}")

@@ -1,8 +1,10 @@
 """The two ways a histogram is stored, and how each is read: the only place where native and classic differ."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sidecar.rules.model import Recording
 from sidecar.rules.promql import by, series
 
 
@@ -19,13 +21,28 @@ class Reading:
 
     buckets: Buckets
 
-    def quantile(self, q: float, level: tuple[str, ...], metric: str, window: str, matchers: str = "") -> str:
-        """Estimate a quantile; no result, rather than NaN, where nothing was observed."""
+    def quantiles(
+        self, what: str, stats: Mapping[str, float], level: tuple[str, ...], metric: str, *, window: str, matchers: str
+    ) -> tuple[Recording, ...]:
+        """Record quantiles as ``claude:WHAT:STAT_WINDOW``; no result, rather than NaN, where nothing was observed.
+
+        Classic buckets are forty series where a native histogram is one, so their rates are worked out once, for all
+        quantiles, and recorded too: a working copy for the rules that follow.
+        """
         if self.buckets is Buckets.NATIVE:
-            inner = by(level, f"rate({series(metric, matchers, window)})")
+            first: tuple[Recording, ...] = ()
+            observed = by(level, f"rate({series(metric, matchers, window)})")
         else:
-            inner = by((*level, "le"), f"rate({series(metric + '_bucket', matchers, window)})")
-        return f"histogram_quantile({q:g}, {inner}) >= 0"
+            rates = by((*level, "le"), f"rate({series(metric + '_bucket', matchers, window)})")
+            observed = f"claude:{what}:buckets_{window}"
+            first = (Recording(record=observed, expr=rates),)
+        return (
+            *first,
+            *(
+                Recording(record=f"claude:{what}:{stat}_{window}", expr=f"histogram_quantile({q:g}, {observed}) >= 0")
+                for stat, q in stats.items()
+            ),
+        )
 
     def observations(self, level: tuple[str, ...], metric: str, window: str, matchers: str = "") -> str:
         """Count observations per second."""

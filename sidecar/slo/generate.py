@@ -1,7 +1,7 @@
 """Objectives become rules: error ratios per window, the budget's state, and multi-window, multi-burn-rate alerts.
 
 Names and labels are Sloth's, so that dashboards made for it work. Windows up to an hour are counted directly; longer
-ones add up a sampled copy, errors and total apart, which costs little and never averages ratios.
+ones add up a copy taken every five minutes, errors and total apart, which costs little and never averages ratios.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,6 +32,7 @@ class Links:
     labels: Mapping[str, str] = field(default_factory=dict)
     fast: str = "15s"
     slow: str = "2m"
+    samples: str = "5m"
 
 
 def generate(slos: list[Slo], buckets: Buckets, links: Links | None = None) -> tuple[Group, ...]:
@@ -44,10 +45,13 @@ def _groups(slo: Slo, buckets: Buckets, links: Links) -> Iterator[Group]:
     yield Group(
         name=f"sloth-slo-sli-recordings-{slo.id}", interval=links.fast, rules=tuple(_short_windows(slo, buckets))
     )
+    samples = tuple(_samples(slo))
+    if samples:
+        yield Group(name=f"sloth-slo-sli-samples-{slo.id}", interval=links.samples, rules=samples)
     yield Group(
         name=f"sloth-slo-sli-history-{slo.id}",
         interval=links.slow,
-        rules=tuple(_long_windows(slo, seconds(links.slow))),
+        rules=tuple(_long_windows(slo, seconds(links.samples))),
     )
     yield Group(name=f"sloth-slo-meta-recordings-{slo.id}", interval=links.fast, rules=tuple(_meta(slo)))
     alerts = tuple(_alerts(slo, links))
@@ -86,11 +90,22 @@ def _short_windows(slo: Slo, buckets: Buckets) -> Iterator[Rule]:
             )
         return
     for window in SHORT:
-        found = counted(slo.indicator, window, buckets)
+        total = f"slo:sli_total:events{window}"
+        found = counted(slo.indicator, window, buckets, f"{total}{_mine(slo)}")
         labels = _labels(slo, window)
-        yield Recording(record=f"slo:sli_total:events{window}", expr=found.total, labels=labels)
+        yield Recording(record=total, expr=found.total, labels=labels)
         yield Recording(record=f"slo:sli_error:events{window}", expr=found.error, labels=labels)
         yield _ratio_of(slo, window)
+
+
+def _samples(slo: Slo) -> Iterator[Rule]:
+    """Copy five minutes' events every five minutes, so that each is in one copy and no more."""
+    if isinstance(slo.indicator, Ratio):
+        return
+    for part in ("total", "error"):
+        yield Recording(
+            record=f"slo:sli_{part}:sampled5m", expr=f"slo:sli_{part}:events5m{_mine(slo)}", labels=_labels(slo, "5m")
+        )
 
 
 def _long_windows(slo: Slo, pace: float) -> Iterator[Rule]:
@@ -104,17 +119,12 @@ def _long_windows(slo: Slo, pace: float) -> Iterator[Rule]:
             labels=_labels(slo, period),
         )
         return
-    for part in ("total", "error"):
-        yield Recording(
-            record=f"slo:sli_{part}:sampled5m",
-            expr=f"slo:sli_{part}:events5m{_mine(slo)}",
-            labels=_labels(slo, "5m"),
-        )
+    weight = "" if pace == _SAMPLE else f" * ({pace:g} / {_SAMPLE:g})"
     for window in (*LONG, period):
         for part in ("total", "error"):
             yield Recording(
                 record=f"slo:sli_{part}:events{window}",
-                expr=f"sum_over_time(slo:sli_{part}:sampled5m{_mine(slo)}[{window}]) * ({pace:g} / {_SAMPLE:g})",
+                expr=f"sum_over_time(slo:sli_{part}:sampled5m{_mine(slo)}[{window}]){weight}",
                 labels=_labels(slo, window),
             )
         yield _ratio_of(slo, window)

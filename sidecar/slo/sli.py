@@ -19,14 +19,14 @@ class Counted:
     total: str
 
 
-def counted(indicator: Calls | Events, window: str, buckets: Buckets) -> Counted:
-    """Count the bad events and all events of a window."""
+def counted(indicator: Calls | Events, window: str, buckets: Buckets, recorded: str) -> Counted:
+    """Count the bad events and all events of a window; the error may read the total as it is ``recorded`` before it."""
     if isinstance(indicator, Events):
         part, total = in_window(indicator.error, window), in_window(indicator.total, window)
         # Counters often appear with their first event: a part without series means none of it happened.
         part = f"(\n  ({part})\n  or\n  ({total}) * 0\n)"
         return Counted(f"({total})\n-\n{part}" if indicator.good else part, f"({total})")
-    return _calls(indicator, window, buckets)
+    return _calls(indicator, window, buckets, f"{by(JOB, recorded)} * 0")
 
 
 def ratio(indicator: Ratio, window: str) -> str:
@@ -34,7 +34,7 @@ def ratio(indicator: Ratio, window: str) -> str:
     return in_window(indicator.query, window)
 
 
-def _calls(calls: Calls, window: str, buckets: Buckets) -> Counted:
+def _calls(calls: Calls, window: str, buckets: Buckets, none: str) -> Counted:
     uncounted, failures = UNCOUNTED, FAILURES
     if not calls.count_rate_limited:
         uncounted = f"{uncounted}|{Outcome.RATE_LIMITED}"
@@ -45,14 +45,14 @@ def _calls(calls: Calls, window: str, buckets: Buckets) -> Counted:
     stream = ('stream="true"',) if calls.kind is Kind.FIRST_TOKEN else ()
     total = count(JOB, "claude_calls_total", window, ",".join((*which, *stream, f'outcome!~"{uncounted}"')))
     failed = count(JOB, "claude_calls_total", window, ",".join((*which, *stream, f'outcome=~"{failures}"')))
-    error = f"({failed} or {total} * 0)"
+    error = f"({failed} or {none})"
     if calls.threshold is not None:
         # Slow successes and failures are added up, so that an outage, in which nothing is slow because nothing
         # succeeds, spends the budget too.
         ok = count(JOB, "claude_calls_total", window, ",".join((*which, *stream, f'outcome="{Outcome.OK}"')))
         slow = f"{ok}\n*\n(1 - {_within(calls.kind, calls.threshold, which, window, buckets)})"
         # Without a single observation there is no share but NaN, which `>= 0` drops.
-        error = f"{error}\n+\n({nested(slow)} >= 0 or {total} * 0)"
+        error = f"{error}\n+\n({nested(slow)} >= 0 or {none})"
     return Counted(error, total)
 
 

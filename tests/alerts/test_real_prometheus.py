@@ -17,7 +17,7 @@ from sidecar.telemetry.server import serve_metrics
 from tests.support.prometheus import Prometheus, prometheus, until
 from tests.telemetry.records import attempt, call
 
-VALUES = load_values("intervals: {fast: 1s, slow: 2s}")
+VALUES = load_values("intervals: {fast: 1s, slow: 2s, samples: 2s}")
 SLOS = """\
 version: sidecar/v1
 service: s
@@ -94,7 +94,7 @@ def recorded(server: Prometheus) -> set[str]:
 
 def test_both_ways_of_storing_record_the_same_series(servers: dict[Buckets, Prometheus]) -> None:
     native, classic = (recorded(servers[buckets]) for buckets in Buckets)
-    assert native == classic
+    assert native == {name for name in classic if ":buckets_" not in name}
     assert len(native) > 60
 
 

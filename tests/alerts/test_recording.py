@@ -106,7 +106,7 @@ def test_long_ratios_weigh_every_call_the_same(tmp_path: Path) -> None:
         # Of a day, though only four hours are known.
         "round(claude:calls:rate_1d * 86400 / 20)": 60,
     }
-    expect(tmp_path, series, expected, "claude-rates", "claude-history", at="4h", every="2m")
+    expect(tmp_path, series, expected, "claude-rates", "claude-samples", "claude-history", at="4h", every="5m")
 
 
 def test_percentiles_leave_out_what_was_not_an_answer_and_nan(tmp_path: Path) -> None:

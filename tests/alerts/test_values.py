@@ -55,11 +55,12 @@ def test_links_lead_where_a_team_says() -> None:
 
 
 def test_the_pace_of_the_rules_follows_the_values() -> None:
-    values = load_values(None, ("intervals.fast=1s", "intervals.slow=5s"))
+    values = load_values(None, ("intervals.fast=1s", "intervals.slow=5s", "intervals.samples=7s"))
     assert {group.interval for group in alert_groups(values)} == {"1s", "5s"}
-    history = as_prometheus(recording_groups(Buckets.NATIVE, values))
-    assert "* (5 / 86400)" in history
-    assert "(120 /" not in history
+    groups = recording_groups(Buckets.NATIVE, values)
+    assert {group.interval for group in groups} == {"1s", "5s", "7s"}
+    assert "* (7 / 86400)" in as_prometheus(groups)
+    assert "(300 /" not in as_prometheus(groups)
 
 
 def test_the_default_file_is_itself_a_valid_override() -> None:
@@ -86,6 +87,7 @@ def test_the_default_file_is_itself_a_valid_override() -> None:
             "line 3: error: severity must be one of page, ticket, info",
         ),
         ("alerts: 5", "line 1: error: alerts must be a mapping, not 5"),
+        ("intervals: {samples: 6m}", "line 1: error: samples must be above 0 and at most 5m, not 6m"),
         ("intervals: {slow: 10m}", "line 1: error: slow must be above 0 and below 5m, not 10m"),
         ("labels: {a: [1]}", "line 1: error: labels 'a' must be a text, not a list"),
         ("links: {runbooks: ''}", "line 1: error: runbooks must be a text, not empty"),

@@ -47,7 +47,7 @@ def values() -> str:
     windows = {name: {"window": "10s"} for name in ("ClaudeTimeoutSpike", "ClaudeRateLimited")}
     return yaml.safe_dump(
         {
-            "intervals": {"fast": "1s", "slow": "2s"},
+            "intervals": {"fast": "1s", "slow": "2s", "samples": "2s"},
             "links": {"runbooks": "https://wiki.example/runbooks"},
             "alerts": {
                 name: {
