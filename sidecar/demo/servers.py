@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +18,7 @@ from sidecar.demo.programs import find
 __all__ = ["Server", "alertmanager", "free_port", "prometheus"]
 
 _HOST: Final = "127.0.0.1"
+_NATIVE: Final = "native-histograms"
 _PATIENCE: Final = 60.0
 """Seconds a server has to become ready, on a machine that does much else."""
 # No proxy of the environment's: these servers are on this machine.
@@ -64,11 +66,17 @@ def prometheus(
     features: Sequence[str] = (),
     options: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """Run a Prometheus with its data, configuration and log under ``home``; port 0 is any free one."""
-    program = find("prometheus")
+    """Run a Prometheus with its data, configuration and log under ``home``; port 0 is any free one.
+
+    Of the ``features``, ``native-histograms`` becomes a setting where it is a flag no more.
+    """
+    program = str(find("prometheus"))
     chosen = port or free_port()
+    if _NATIVE in features and not _is_flag(program, _NATIVE):
+        features = [feature for feature in features if feature != _NATIVE]
+        config = {**config, "global": {**config.get("global", {}), "scrape_native_histograms": True}}
     command = [
-        str(program),
+        program,
         f"--config.file={_written(home / 'prometheus.yml', config)}",
         f"--storage.tsdb.path={home / 'data'}",
         f"--web.listen-address={_HOST}:{chosen}",
@@ -78,6 +86,12 @@ def prometheus(
     ]
     with _ready(command, home / "prometheus.log", chosen) as server:
         yield server
+
+
+def _is_flag(program: str, feature: str) -> bool:
+    """Whether it is among the features that the help lists; 3.9 and later ignore the flag and want the setting."""
+    told = subprocess.run([program, "--help"], check=True, capture_output=True, text=True)  # noqa: S603  # from PATH
+    return feature in told.stdout + told.stderr
 
 
 @contextmanager

@@ -26,8 +26,9 @@ class Reading:
     ) -> tuple[Recording, ...]:
         """Record quantiles as ``claude:WHAT:STAT_WINDOW``; no result, rather than NaN, where nothing was observed.
 
-        Classic buckets are forty series where a native histogram is one, so their rates are worked out once, for all
-        quantiles, and recorded too: a working copy for the rules that follow.
+        What costs is to read the buckets over a window. Classic ones are read once for all quantiles, and their rates
+        recorded: a working copy for the rules that follow. Native ones are read for each quantile, because Prometheus
+        2.42 refuses to store many a histogram that a rule results in: its float counts do not add up to the last digit.
         """
         if self.buckets is Buckets.NATIVE:
             first: tuple[Recording, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
@@ -151,17 +152,41 @@ def run(folder: Path, rules: str, test: Mapping[str, object], every: str) -> tup
     return done.returncode == 0, done.stdout + done.stderr
 
 
+@cache
+def windows_are_left_open() -> bool:
+    """Tell whether this is Prometheus 3: a window there leaves out the sample that is exactly as old as it is long."""
+    test = {
+        "interval": "15s",
+        "input_series": [{"series": "x", "values": "1x8"}],
+        "promql_expr_test": [
+            {"expr": "count_over_time(x[1m])", "eval_time": "2m", "exp_samples": [{"labels": "{}", "value": 4}]}
+        ],
+    }
+    with TemporaryDirectory() as folder:
+        return run(Path(folder), as_prometheus([]), test, "15s")[0]
+
+
 def check(case: Case, folder: Path) -> None:
-    """Let promtool judge a case."""
+    """Let promtool judge a case.
+
+    The cases put samples exactly on the edges of windows. Where windows are left open, what begins or ends may show
+    one evaluation sooner, and only that: a case that never fires must not fire there either.
+    """
     firing = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}}) or vector(0)'
+    sooner = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}} offset {case.every}) or vector(0)'
+    lenient = any(case.fires.values()) and windows_are_left_open()
+
+    def expected(at: str, count: int) -> dict[str, object]:
+        if not lenient:
+            return {"expr": firing, "eval_time": at, "exp_samples": [{"labels": "{}", "value": count}]}
+        either = f"sgn((({firing}) == bool {count}) + (({sooner}) == bool {count}))"
+        return {"expr": either, "eval_time": at, "exp_samples": [{"labels": "{}", "value": 1}]}
+
     test = {
         "name": case.sentence,
         "interval": case.every,
         "input_series": [{"series": name, "values": line.written(case.every)} for name, line in case.series.items()],
-        "promql_expr_test": [
-            {"expr": firing, "eval_time": at, "exp_samples": [{"labels": "{}", "value": count}]}
-            for at, count in case.fires.items()
-        ],
+        "promql_expr_test": [expected(at, count) for at, count in case.fires.items()],
     }
     passed, said = run(folder, rules_for(case.alert, case.series, case.settings), test, case.every)
     assert passed, f"{case}\n{said}"

@@ -16,11 +16,18 @@ def groups(*only: str) -> list[Group]:
 
 
 def expect(
-    folder: Path, series: dict[str, Line], expected: dict[str, float | None], *only: str, at: str, every: str = "15s"
+    folder: Path,
+    series: dict[str, Line],
+    expected: dict[str, float | None],
+    *only: str,
+    at: str,
+    every: str = "15s",
+    scrape: str | None = None,
 ) -> None:
+    scrape = scrape or every
     test = {
-        "interval": every,
-        "input_series": [{"series": name, "values": line.written(every)} for name, line in series.items()],
+        "interval": scrape,
+        "input_series": [{"series": name, "values": line.written(scrape)} for name, line in series.items()],
         "promql_expr_test": [
             {
                 "expr": f"round(sum({expr}), 0.001)",
@@ -106,7 +113,9 @@ def test_long_ratios_weigh_every_call_the_same(tmp_path: Path) -> None:
         # Of a day, though only four hours are known.
         "round(claude:calls:rate_1d * 86400 / 20)": 60,
     }
-    expect(tmp_path, series, expected, "claude-rates", "claude-samples", "claude-history", at="4h", every="5m")
+    expect(
+        tmp_path, series, expected, "claude-rates", "claude-samples", "claude-history", at="4h", every="5m", scrape="1m"
+    )
 
 
 def test_percentiles_leave_out_what_was_not_an_answer_and_nan(tmp_path: Path) -> None:
