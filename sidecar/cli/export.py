@@ -63,9 +63,17 @@ def alerts(  # options explain themselves above
     other = Buckets.NATIVE if buckets is Buckets.CLASSIC else Buckets.CLASSIC
     if (folder / "rules" / f"recording-{other}.yaml").exists():
         click.echo(f"note: load either the {buckets} or the {other} rules, not both", err=True)
-    if values.runbooks == load_values().runbooks:
+    unset = load_values()
+    if values.runbooks == unset.runbooks:
         click.echo(
-            "note: publish DIR/runbooks and say where: --set links.runbooks=URL (the alerts' links lead nowhere yet)",
+            f"warning: messages name their runbook by its file only; publish {folder}/runbooks where whoever is called"
+            " can read it, and say where: --set links.runbooks=URL",
+            err=True,
+        )
+    if values.dashboards == unset.dashboards:
+        click.echo(
+            f"warning: messages lead to a Grafana at {unset.dashboards}; say where yours is:"
+            " --set links.dashboards=URL",
             err=True,
         )
 

@@ -26,7 +26,7 @@ _SAMPLE: Final = 300.0
 class Links:
     """Where alerts point to, how they are labelled, and how often rules are evaluated."""
 
-    runbooks: str = "https://claude-sidecar.example/runbooks"
+    runbooks: str = "runbooks"
     dashboards: str = "http://localhost:3000"
     severities: Mapping[str, str] = field(default_factory=lambda: {"page": "page", "ticket": "ticket"})
     labels: Mapping[str, str] = field(default_factory=dict)

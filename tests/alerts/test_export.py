@@ -87,9 +87,17 @@ def test_both_ways_of_storing_histograms_in_one_folder_are_warned_of(tmp_path: P
     assert "load either the classic or the native rules, not both" in export(tmp_path, "--classic").output
 
 
-def test_dead_runbook_links_are_told_until_they_lead_somewhere(tmp_path: Path) -> None:
-    assert "links lead nowhere yet" in export(tmp_path).output
-    assert "links lead nowhere yet" not in export(tmp_path, "--set", "links.runbooks=https://wiki").output
+def test_links_that_nobody_else_can_follow_are_warned_of_until_they_are_set(tmp_path: Path) -> None:
+    """A default cannot know where a team reads its runbooks, so it names the file, which is there."""
+    said = export(tmp_path).output
+    assert f"publish {tmp_path}/runbooks" in said
+    assert "a Grafana at http://localhost:3000" in said
+    rules = yaml.safe_load((tmp_path / "rules" / "alerts.yaml").read_text())
+    for rule in rules["groups"][0]["rules"]:
+        assert (tmp_path / rule["annotations"]["runbook_url"]).is_file()
+    links = ("--set", "links.runbooks=https://wiki/", "--set", "links.dashboards=https://grafana")
+    assert "warning" not in export(tmp_path, *links).output
+    assert "runbook_url: https://wiki/Claude" in (tmp_path / "rules" / "alerts.yaml").read_text()
 
 
 @pytest.mark.parametrize(

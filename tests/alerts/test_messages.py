@@ -36,7 +36,7 @@ def says(series: dict[str, Line], description: str, folder: Path, alert: str = "
                         "exp_annotations": {
                             "summary": "20% of the calls of app to claude-a time out",
                             "description": description,
-                            "runbook_url": f"https://claude-sidecar.example/runbooks/{alert}.md",
+                            "runbook_url": f"runbooks/{alert}.md",
                             "dashboard_url": "http://localhost:3000/d/claude-timeouts-retries?var-job=app",
                         },
                     }
@@ -123,7 +123,7 @@ def test_a_hostile_model_name_stays_a_name(tmp_path: Path) -> None:
                             "description": "It is not closed in 100% of 1 processes; the failure ratio is 0, and"
                             " 0 calls were refused in 5m without being sent. It opened because most attempts failed; it"
                             " closes by itself once its probes succeed, so look for what fails.",
-                            "runbook_url": "https://claude-sidecar.example/runbooks/ClaudeBreakerOpen.md",
+                            "runbook_url": "runbooks/ClaudeBreakerOpen.md",
                             "dashboard_url": "http://localhost:3000/d/claude-breakers-limits?var-job=app",
                         },
                     }
