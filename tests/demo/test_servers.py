@@ -1,5 +1,7 @@
 """The real servers start on free ports, answer, are told apart by what they say, and end."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,41 @@ def test_one_that_refuses_its_configuration_says_so_with_its_own_words(tmp_path:
         prometheus(tmp_path, {"nonsense": 1}),
     ):
         pass
+
+
+FAKE = f"""#!{sys.executable}
+import http.server, re, sys
+if "--help" in sys.argv:
+    sys.exit(print("Valid options: {{known}}"))
+print(*sys.argv[1:], flush=True)
+host, port = re.search(r"listen-address=(.+):([0-9]+)", " ".join(sys.argv)).groups()
+http.server.HTTPServer((host, int(port)), type("Handler", (http.server.BaseHTTPRequestHandler,), {{{{
+    "do_GET": lambda self: (self.send_response(200), self.end_headers())
+}}}})).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("known", "flags", "setting"),
+    [
+        ("exemplar-storage, native-histograms.", "--enable-feature=native-histograms,exemplar-storage", None),
+        ("exemplar-storage, old-ui.", "--enable-feature=exemplar-storage", True),
+    ],
+)
+def test_native_histograms_are_turned_on_the_way_this_prometheus_knows(
+    known: str, flags: str, setting: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prometheus 2 wants a flag; since 3.9 it is ignored, and a setting wanted that Prometheus 2 refuses."""
+    program = tmp_path / "prometheus"
+    program.write_text(FAKE.format(known=known))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with prometheus(tmp_path, scraping({}), features=("native-histograms", "exemplar-storage")) as server:
+        given = server.process.log.read_text()
+    assert flags in given.split()
+    config = json.loads((tmp_path / "prometheus.yml").read_text())
+    assert config["global"].get("scrape_native_histograms") is setting
+    assert config["global"]["scrape_interval"] == "1s"
 
 
 @pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
