@@ -9,7 +9,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from sidecar import AsyncAnthropic
-from sidecar.chaos import chaos_server, load_scenario
+from sidecar.chaos import Scenario, chaos_server, load_scenario
 from sidecar.chaos.scenario import AtEnd
 from sidecar.telemetry import Telemetry
 from sidecar.telemetry.server import serve_metrics
@@ -24,12 +24,23 @@ TIMEOUT: Final = 6.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """One service: what happens to it, and how soon."""
+    """One service, and what happens to it."""
 
     scenario: str
-    speed: float = 1.0
-    calls_per_second: float = 6.0
+    seconds: tuple[float, ...] = ()
+    """How long each phase of the scenario lasts, if not as long as it says; the last one goes on in any case."""
+    calls_per_second: float = 4.0
     max_retries: int = 0
+
+    @property
+    def played(self) -> Scenario:
+        """The scenario as it is played: one that began anew at its end would never let an alert resolve."""
+        told = load_scenario(self.scenario)
+        phases = tuple(
+            replace(phase, duration=seconds)
+            for phase, seconds in zip(told.phases, self.seconds, strict=bool(self.seconds))
+        )
+        return replace(told, at_end=AtEnd.HOLD, phases=phases or told.phases)
 
 
 class Applications:
@@ -70,9 +81,7 @@ class Applications:
 
     async def _client(self, name: str, stack: AsyncExitStack) -> "Client":
         application = self._wanted[name]
-        # What comes after the last phase is more of it: a scenario that began anew would never let an alert resolve.
-        scenario = replace(load_scenario(application.scenario), at_end=AtEnd.HOLD)
-        chaos = await stack.enter_async_context(chaos_server(scenario, speed=application.speed))
+        chaos = await stack.enter_async_context(chaos_server(application.played))
         return await stack.enter_async_context(
             AsyncAnthropic(
                 base_url=chaos.url,
