@@ -56,11 +56,12 @@ _HOMES: Final[dict[str, str]] = {
     "metrics_asgi_app": "sidecar.telemetry.apps",
     "metrics_wsgi_app": "sidecar.telemetry.apps",
     "profile": "sidecar.client.profile",
-    "serve_metrics": "sidecar.telemetry.server",
+    "serve_metrics": "sidecar.admin.threaded",
     "uninstall": "sidecar.client.install",
 }
 
 if TYPE_CHECKING:
+    from sidecar.admin.threaded import serve_metrics
     from sidecar.client.configure import configure
     from sidecar.client.errors import StreamInterrupted
     from sidecar.client.factory import Anthropic, AsyncAnthropic
@@ -78,7 +79,6 @@ if TYPE_CHECKING:
         deadline,
     )
     from sidecar.telemetry.apps import metrics_asgi_app, metrics_wsgi_app
-    from sidecar.telemetry.server import serve_metrics
     from sidecar.telemetry.telemetry import Telemetry, default_telemetry
 else:
 

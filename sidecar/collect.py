@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sidecar.admin import Address, AdminServer, Readiness, standard_routes, watch_event_loop
+from sidecar.admin import Address, AdminServer, Readiness, open_console, standard_routes, watch_event_loop
 from sidecar.telemetry import Telemetry
 from sidecar.telemetry.socket import Receiver
 
@@ -43,7 +43,8 @@ async def collect(
     readiness = Readiness()
     readiness.add("stopping", lambda: "the sidecar is shutting down" if stopping.is_set() else None)
     readiness.add("socket", lambda: None if receiver.is_there() else f"{receiver.path} is gone: restart the sidecar")
-    admin = AdminServer(settings.admin, standard_routes(telemetry, readiness))
+    console = open_console(telemetry, settings.admin, mode="collect")
+    admin = AdminServer(settings.admin, standard_routes(telemetry, readiness, console=console))
     loop = asyncio.get_running_loop()
     receiver.open()
     try:

@@ -17,6 +17,8 @@ REQUEST_WITHIN: Final = 10.0
 """Seconds a request may take to arrive."""
 IDLE_FOR: Final = 75.0
 """Seconds a connection may wait for its next request."""
+STALLED_FOR: Final = 30.0
+"""Seconds for which a client may take nothing of what it is being sent."""
 _PIPELINED: Final = 8
 _ALWAYS: Final = (("Server", "claude-sidecar"), ("X-Content-Type-Options", "nosniff"))
 
@@ -42,6 +44,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._streaming = False
         self._last = False
         self._begin()
 
@@ -81,21 +85,25 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """Forget everything."""
         self._wait(None)
+        self.resume_writing()
         self._connections.discard(self)
         self._waiting.clear()
-        self._writable.set()
         if self._task is not None:
             self._task.cancel()
         if not self.closed.done():
             self.closed.set_result(None)
 
     def pause_writing(self) -> None:
-        """Hold a stream back: the client reads too slowly."""
+        """Hold a stream back: the client reads too slowly. One that reads nothing for long is left."""
         self._writable.clear()
+        self._stalled = self._loop.call_later(STALLED_FOR, self._transport.abort)
 
     def resume_writing(self) -> None:
         """Let the stream go on."""
         self._writable.set()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     # What the server tells.
 
@@ -104,6 +112,8 @@ class Connection(asyncio.Protocol):
         self._last = True
         if self._task is None:
             self._transport.close()
+        elif self._streaming:
+            self._task.cancel()  # a stream could go on for ever
 
     def abort(self) -> None:
         """Close now."""
@@ -176,18 +186,24 @@ class Connection(asyncio.Protocol):
             await self._stream(body)
 
     async def _stream(self, body: AsyncIterator[bytes]) -> None:
+        self._streaming = True
         try:
             async for chunk in body:
                 if chunk:
                     self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
                 await self._writable.wait()
                 if self._last:
-                    break  # the server is going; a stream could go on for ever
-            self._transport.write(b"0\r\n\r\n")
+                    break  # the server is going
+        except asyncio.CancelledError:
+            if self._transport.is_closing() or self._task is None:
+                raise  # the client left
+            self._task.uncancel()  # the server is going, and the stream ends in good order
         finally:
+            self._streaming = False
             # A generator left in the middle would clean up only when the garbage collector comes by.
             if isinstance(body, AsyncGenerator):
                 await body.aclose()
+        self._transport.write(b"0\r\n\r\n")
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:
         self._last = True

@@ -1,10 +1,12 @@
-"""The routes every sidecar has: metrics, and the two questions an orchestrator asks."""
+"""The routes every sidecar has: metrics, the two questions an orchestrator asks, and the console for people."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+from sidecar import console as pages
 from sidecar.admin.http import Handler, Request, Response
+from sidecar.admin.listen import Address, AdminError
 from sidecar.telemetry import Telemetry
 from sidecar.telemetry.page import PATH, MetricsPage
 
@@ -35,8 +37,13 @@ class Readiness:
         return problems
 
 
-def standard_routes(telemetry: Telemetry, readiness: Readiness) -> dict[str, Handler]:
-    """Return ``/metrics``, ``/healthz`` (the process answers) and ``/readyz`` (it should be given work)."""
+def standard_routes(
+    telemetry: Telemetry, readiness: Readiness, *, console: pages.Console | None = None
+) -> dict[str, Handler]:
+    """Return ``/metrics``, ``/healthz`` (the process answers) and ``/readyz`` (it should be given work).
+
+    With a console its pages too; they may ask for a token, the others never do.
+    """
     page = MetricsPage(telemetry)
 
     async def metrics(request: Request) -> Response:
@@ -54,4 +61,39 @@ def standard_routes(telemetry: Telemetry, readiness: Readiness) -> dict[str, Han
             return Response.text("ready\n")
         return Response.text("".join(f"{name}: {problem}\n" for name, problem in problems.items()), 503)
 
-    return {PATH: metrics, "/healthz": healthz, "/readyz": readyz}
+    routes: dict[str, Handler] = {PATH: metrics, "/healthz": healthz, "/readyz": readyz}
+    if console is not None:
+        routes |= dict.fromkeys(console.paths(), _console_handler(console))
+    return routes
+
+
+def open_console(telemetry: Telemetry, listening: Address, *, mode: str) -> pages.Console:
+    """Begin to keep the history for a console at this address; ``mode`` says how the sidecar runs.
+
+    The token comes from the environment; raises `AdminError` when that cannot be used.
+    """
+    try:
+        return pages.Console(telemetry, mode=mode, remote=not listening.is_loopback, token=pages.read_token())
+    except pages.TokenError as error:
+        raise AdminError(str(error)) from error
+
+
+def _console_handler(console: pages.Console) -> Handler:
+    async def handler(request: Request) -> Response:
+        asked = pages.asked(request.method, request.path, request.query, request.headers)
+        # In a thread, for the same reason.
+        answer = await asyncio.to_thread(console.answer, asked)
+        if isinstance(answer, pages.Viewer):
+            return Response(body=_live(answer), headers=answer.headers)
+        return Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+    return handler
+
+
+async def _live(viewer: pages.Viewer) -> AsyncIterator[bytes]:
+    try:
+        while (event := await asyncio.to_thread(viewer.next)) is not None:
+            yield event
+            await asyncio.sleep(pages.EVERY)
+    finally:
+        viewer.close()

@@ -22,6 +22,7 @@ finished records, and each second their gauges, to a Unix socket; this command r
 
 \b
 On the admin address:
+  /         the console: what the last hour was like, live in a browser
   /metrics  for Prometheus: native histograms (protobuf), OpenMetrics with exemplars, or text
   /healthz  200 while the process answers
   /readyz   200 while it takes records; 503 while it shuts down

@@ -74,7 +74,7 @@ class _Outlets:
             self._server.close()
             self._server, self._served = None, ()
         if port is not None:
-            from sidecar.telemetry.server import serve_metrics  # noqa: PLC0415  # loads when it is used
+            from sidecar.admin.threaded import serve_metrics  # noqa: PLC0415  # loads when it is used
 
             self._server = serve_metrics(port, address)
             self._served = wanted

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.admin import AdminServer, Readiness, standard_routes, watch_event_loop
+from sidecar.admin import AdminServer, Readiness, open_console, standard_routes, watch_event_loop
 from sidecar.config import ConfigError
 from sidecar.model import Profile, Source
 from sidecar.proxy import logs
@@ -82,7 +82,8 @@ class _Process:
         readiness.add("upstreams", reach.problem)
         if self._crew is not None:
             readiness.add("workers", self._crew.problem)
-        admin = AdminServer(self._config.admin, standard_routes(self._telemetry, readiness))
+        console = open_console(self._telemetry, self._config.admin, mode="proxy")
+        admin = AdminServer(self._config.admin, standard_routes(self._telemetry, readiness, console=console))
         tasks: list[asyncio.Task[None]] = []
         try:
             await admin.start()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sidecar import serve_metrics
 from sidecar.alerts import alert_groups, load_values, recording_groups
 from sidecar.alerts.export import links
 from sidecar.model import Outcome
@@ -13,7 +14,6 @@ from sidecar.rules import as_prometheus
 from sidecar.rules.histograms import Buckets
 from sidecar.slo import generate, load
 from sidecar.telemetry import Telemetry
-from sidecar.telemetry.server import serve_metrics
 from tests.support.prometheus import Prometheus, prometheus, until
 from tests.telemetry.records import attempt, call
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
-from sidecar import AsyncAnthropic
+from sidecar import AsyncAnthropic, serve_metrics
 from sidecar.chaos import Scenario, chaos_server, load_scenario
 from sidecar.chaos.scenario import AtEnd
 from sidecar.telemetry import Telemetry
-from sidecar.telemetry.server import serve_metrics
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic as Client

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from sidecar import serve_metrics
 from sidecar.model import BreakerState, Outcome, Phase, TraceRef
 from sidecar.telemetry import Telemetry
 from sidecar.telemetry.page import MetricsPage
-from sidecar.telemetry.server import serve_metrics
 from tests.support.prometheus import Prometheus, prometheus, server
 from tests.telemetry.records import attempt, call
 
