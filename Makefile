@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Tests side by side, a file at a time. One more than the cores of a small machine: many wait for real servers.
 JOBS ?= 3
 
-.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench soak mutation alerts dashboards reference screenshots clean
+.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench soak mutation alerts dashboards reference screenshots console-picture clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,8 @@ demo: .venv/.made ## From a calm API to an alert on the screen, with real server
 	@servers=$$(scripts/servers); PATH="$$PWD/.venv/bin:$$servers$$PATH" sidecar demo $(DEMO_ARGS)
 
 test: .venv/.made check ## Set up, then lint, type-check and test everything
-	@servers=$$(scripts/servers); export PATH="$$PWD/.venv/bin:$$servers$$PATH"; \
+	@servers=$$(scripts/servers); browser=$$(scripts/browser); \
+	export PATH="$$PWD/.venv/bin:$$servers$$browser$$PATH"; \
 	rm -f .coverage .coverage.*; \
 	coverage run -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS); \
 	coverage combine --quiet; coverage report --fail-under=95
@@ -69,6 +70,9 @@ reference: .venv/.made ## Write the reference pages anew (a test fails when they
 
 screenshots: .venv/.made ## Draw the README's dashboard picture (RENDER=program, see docs/dashboards.md)
 	@servers=$$(scripts/servers); PATH="$$servers$$PATH" $(PY) scripts/screenshots.py
+
+console-picture: .venv/.made ## Draw the picture of the console
+	@browser=$$(scripts/browser); PATH="$$browser$$PATH" $(PY) scripts/console_picture.py
 
 clean: ## Remove everything that was made here
 	rm -rf .venv mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist

@@ -271,6 +271,7 @@ class _Call:
                 phase=phase,
                 status=504 if phase is Phase.GATEWAY else _STATUS.get(outcome),
                 host=HOST,
+                first_byte=first * 0.8 if outcome is Outcome.OK else None,
                 max_gap=(took if phase is Phase.STALL else dice.lognormvariate(-1.5, 0.7)) if streamed else None,
                 limits=(
                     RateLimit(kind=LimitKind.REQUESTS, limit=4000, remaining=3600, reset_at=now + 3),
