@@ -138,8 +138,9 @@ def classify_exception(error: BaseException, stage: Stage = Stage.WAITING) -> Ve
         api = parse_api_error(getattr(error, "body", None))
         verdict = classify_stream_error(api) if status < _FIRST_ERROR else classify_status(status, api)
         return verdict if verdict.error_type else Verdict(verdict.outcome, verdict.phase, name)
-    if error.__cause__ is not None and ancestry & _WRAPPERS:
-        # The SDK's own types say "timeout" or "connection"; only what they wrap says which.
+    if error.__cause__ is not None and ancestry & _WRAPPERS and not ancestry & _DEADLINES:
+        # The SDK's own types say "timeout" or "connection"; only what they wrap says which. A deadline that ran out
+        # says so itself: what it wraps is the read that was cut short for it.
         cause = classify_exception(error.__cause__, stage)
         if cause.outcome is not Outcome.CLIENT_ERROR:
             return cause
@@ -175,6 +176,7 @@ def _always(outcome: Outcome, phase: Phase | None = None) -> _Rule:
 
 _GIVING_UP: Final = frozenset({"CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt", "SystemExit"})
 _WRAPPERS: Final = frozenset({"APIConnectionError", "ClientConnectionError"})
+_DEADLINES: Final = frozenset({"DeadlineExceeded"})
 _CONNECT_TIMEOUTS: Final = frozenset({"ConnectTimeout", "ConnectionTimeoutError", "ConnectTimeoutError"})
 _UNPARSABLE_ANSWERS: Final = frozenset(
     {
@@ -201,7 +203,7 @@ _BROKEN_CONNECTIONS: Final = frozenset(
 
 # First match wins, so the narrow names stand before the wide ones.
 _RULES: Final[tuple[tuple[frozenset[str], _Rule], ...]] = (
-    (frozenset({"DeadlineExceeded"}), _always(Outcome.TIMEOUT, Phase.DEADLINE)),
+    (_DEADLINES, _always(Outcome.TIMEOUT, Phase.DEADLINE)),
     (frozenset({"BreakerOpen"}), _always(Outcome.REJECTED)),
     (frozenset({"PoolTimeout"}), _always(Outcome.TIMEOUT, Phase.POOL)),
     (_CONNECT_TIMEOUTS, _always(Outcome.TIMEOUT, Phase.CONNECT)),

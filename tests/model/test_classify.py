@@ -207,6 +207,15 @@ def test_our_own_deadline_and_breaker_errors_keep_their_meaning_under_any_base_c
     assert classify_exception(BreakerOpen(request=REQUEST)).outcome is Outcome.REJECTED
 
 
+def test_a_deadline_that_cut_a_read_short_is_told_by_itself_not_by_the_read() -> None:
+    class DeadlineExceeded(anthropic.APITimeoutError): ...
+
+    error = DeadlineExceeded(REQUEST)
+    error.__cause__ = httpx2.ReadTimeout("x")
+    verdict = classify_exception(error, Stage.STREAMING)
+    assert (verdict.outcome, verdict.phase, verdict.error_type) == (Outcome.TIMEOUT, Phase.DEADLINE, "DeadlineExceeded")
+
+
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
 def test_any_decoded_error_body_is_read_without_complaint(body: object) -> None:
     assert isinstance(parse_api_error(body), ApiError)
