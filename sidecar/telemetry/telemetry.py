@@ -78,6 +78,7 @@ class Telemetry:
         self._peers: Final = Peers(clock, lambda label, value: self._guard.admit(label, value).value)
         self.in_flight = InFlight(self._admit_flight, clock)
         self._sinks: tuple[Sink, ...] = ()
+        self._askers: tuple[Callable[[], None], ...] = ()
         self._logged: Final[set[str]] = set()
         self._process = _process_name()
         self._inherited: Mapping[Key, float] = {}
@@ -169,6 +170,10 @@ class Telemetry:
         """Stop passing records to ``sink``."""
         self._sinks = tuple(each for each in self._sinks if each is not sink)
 
+    def before_collecting(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` before gauges are read: it tells what time alone may have changed."""
+        self._askers = (*self._askers, tell)
+
     def register(self, registry: "CollectorRegistry") -> None:
         """Show the families on a prometheus_client registry too."""
         from sidecar.telemetry.collector import Collector  # noqa: PLC0415  # 30 ms that only this way out needs
@@ -177,6 +182,7 @@ class Telemetry:
 
     def collect(self) -> Iterator[FamilyView]:
         """Yield every family with its series as of now."""
+        self._ask()
         gauges: dict[str, list[tuple[tuple[str, ...], float]]] = {}
         for sample in self.gauges():
             gauges.setdefault(sample.family, []).append((sample.labels, sample.value))
@@ -195,6 +201,7 @@ class Telemetry:
 
     def snapshot(self) -> GaugeSnapshot:
         """Return what this process knows beyond its records: what the socket sends each second."""
+        self._ask()
         return GaugeSnapshot(
             process=self._process,
             gauges=tuple(self._own_gauges(SHARED_GAUGES)),
@@ -265,6 +272,13 @@ class Telemetry:
                 store.busy = False
         store.catch_up()
         return counted
+
+    def _ask(self) -> None:
+        for tell in self._askers:
+            try:
+                tell()
+            except Exception as error:  # noqa: BLE001  # a scrape shows all the rest
+                self.internal_error("before_collecting", error)
 
     def _tell(self, sink: Sink, take: Callable[[_Record], None], record: _Record) -> None:
         try:
