@@ -14,7 +14,9 @@ FILE: Final = "sidecar.toml"
 FILE_VARIABLE: Final = "SIDECAR_CONFIG"
 """Names the file."""
 
-_OTHER_SECTIONS: Final = frozenset({"client", "profiles", "breaker", "retry", "budget", "proxy", "telemetry", "slo"})
+POLICY_SECTIONS: Final = ("timeouts", "retry", "retry_budget", "breaker", "profiles")
+"""Sections that say what policies are; the part that knows policies checks what they hold."""
+_OTHER_SECTIONS: Final = frozenset({*POLICY_SECTIONS, "client", "proxy", "telemetry", "slo"})
 """Sections that other parts read."""
 
 
@@ -40,6 +42,17 @@ def load(
     if faults:
         raise ConfigError(faults)
     return found
+
+
+def policy_tables(
+    *, file: str | Path | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Give the sections about policies as they stand in the file, and the file's path. Raises `ConfigError`."""
+    faults: list[str] = []
+    path, sections = _read_file(file, os.environ if environ is None else environ, faults)
+    if faults:
+        raise ConfigError(faults)
+    return path, {name: sections[name] for name in POLICY_SECTIONS if name in sections}
 
 
 def _read_file(

@@ -16,6 +16,12 @@ def _socket(value: Any) -> str | bool:
 
 CLIENT: Final[Mapping[str, Setting]] = {
     "profile": Setting(choice(Profile), ", ".join(Profile), "what calls are for, unless they say so themselves"),
+    "policies": Setting(
+        switch,
+        "true or false",
+        "keep calls alive as their profile's policy says ([policies](#policies))",
+        default=False,
+    ),
     "metrics_port": Setting(
         port, f"a port, 0 (any free one) to {PORTS}", "serve `/metrics` on this port of the process's own"
     ),

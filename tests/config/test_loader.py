@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.config import CLIENT, ConfigError, load
+from sidecar.config import CLIENT, ConfigError, load, policy_tables
 
 
 def client(given: dict[str, Any] | None = None, *, file: Path | None = None, **environ: str) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def write(text: str, name: str = "sidecar.toml") -> Path:
 def test_without_any_the_defaults_hold() -> None:
     assert client() == {
         "profile": None,
+        "policies": False,
         "metrics_port": None,
         "metrics_address": "127.0.0.1",
         "socket": None,
@@ -60,13 +61,13 @@ def test_every_fault_is_told_at_once_with_its_place_and_what_is_allowed() -> Non
         client({"traces": "maybe", "metrics_address": ""}, SIDECAR_SOCKET="")
     assert caught.value.faults == (
         (
-            "sidecar.toml: there is no section [cleint]; there are breaker, budget, client, profiles, proxy, retry, "
-            "slo, telemetry"
+            "sidecar.toml: there is no section [cleint]; there are breaker, client, profiles, proxy, retry, "
+            "retry_budget, slo, telemetry, timeouts"
         ),
         "sidecar.toml: [client] profile is 'fast'; it must be interactive, background, realtime, agentic, default",
         "sidecar.toml: [client] metrics_port is 70000; it must be a port, 0 (any free one) to 65535",
         (
-            "sidecar.toml: [client] colour: there is no such setting; there are profile, metrics_port, "
+            "sidecar.toml: [client] colour: there is no such setting; there are profile, policies, metrics_port, "
             "metrics_address, socket, traces"
         ),
         "traces is 'maybe'; it must be true or false",
@@ -119,3 +120,12 @@ def test_a_named_file_must_be_there_and_be_a_file(tmp_path: Path) -> None:
 def test_an_unreadable_file_that_nobody_named_is_passed_over() -> None:
     Path("sidecar.toml").mkdir()
     assert client()["profile"] is None
+
+
+def test_what_the_file_says_of_policies_is_given_as_it_stands() -> None:
+    path = write('[client]\nprofile = "agentic"\n[retry]\nmax_attempts = 2\n[profiles.agentic.timeouts]\ntotal = 3')
+    tables = {"retry": {"max_attempts": 2}, "profiles": {"agentic": {"timeouts": {"total": 3}}}}
+    assert policy_tables(environ={}) == (path, tables)
+    assert policy_tables(file=path, environ={})[1] == tables
+    with pytest.raises(ConfigError, match=r"nothing\.toml: there is no such file"):
+        policy_tables(environ={"SIDECAR_CONFIG": "nothing.toml"})
