@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
-import anthropic
+import anthropic._exceptions as sdk  # where we may be loaded, `anthropic` itself is still loading
 import httpx2
 
 from sidecar.model import BreakerState, Outcome, Phase, Usage
@@ -56,7 +56,7 @@ NOTHING = PartialMessage()
 """Nothing of an answer had come, or nobody could look into it."""
 
 
-class _Ours(anthropic.APIConnectionError):
+class _Ours(sdk.APIConnectionError):
     """What the SDK sets on its errors, and pickling that does not depend on how an error is made."""
 
     def _tell(self, message: str, request: httpx2.Request) -> None:
@@ -77,7 +77,7 @@ def _revive(kind: type[_Ours], *args: object) -> _Ours:
     return kind.__new__(kind, *args)
 
 
-class DeadlineExceeded(_Ours, anthropic.APITimeoutError, _DeadlineExceeded):
+class DeadlineExceeded(_Ours, sdk.APITimeoutError, _DeadlineExceeded):
     """The call's time ran out, or too little of it was left to send anything: an `anthropic.APITimeoutError`."""
 
     phase: Phase | None = Phase.DEADLINE
@@ -141,7 +141,7 @@ class StreamInterrupted(_Ours):
         """The API's id of the request."""
 
 
-class StreamStalled(StreamInterrupted, anthropic.APITimeoutError):
+class StreamStalled(StreamInterrupted, sdk.APITimeoutError):
     """The same, because nothing came any more: an `anthropic.APITimeoutError` too."""
 
 
@@ -159,20 +159,23 @@ _SAID = {
 }
 
 
-def raise_interrupted(
-    cause: BaseException | None,
+def interrupted(
     *,
     request: httpx2.Request,
     partial: PartialMessage,
     outcome: Outcome,
     phase: Phase | None,
     request_id: str | None,
-) -> NoReturn:
-    """Raise the one of these errors that fits."""
-    kind = {Phase.STALL: StreamStalled, Phase.DEADLINE: StreamDeadlineExceeded}.get(
-        phase or Phase.CLIENT, StreamInterrupted
-    )
+) -> StreamInterrupted:
+    """Make the one of these errors that fits."""
+    kind = StreamInterrupted if phase is None else _KINDS.get(phase, StreamInterrupted)
     message = f"{_SAID.get(phase, _SAID[None])}: what had come of it is in `partial`"
-    raise kind(
-        message, request=request, partial=partial, outcome=outcome, phase=phase, request_id=request_id
-    ) from cause
+    return kind(message, request=request, partial=partial, outcome=outcome, phase=phase, request_id=request_id)
+
+
+def raise_interrupted(cause: BaseException | None, **what: Any) -> NoReturn:
+    """Raise the one of these errors that fits; takes what `interrupted` takes."""
+    raise interrupted(**what) from cause
+
+
+_KINDS = {Phase.STALL: StreamStalled, Phase.DEADLINE: StreamDeadlineExceeded}
