@@ -97,6 +97,26 @@ class Attempt(Observed):
         self._started_at = self.observer.wall()
         self.began = self.observer.clock()
 
+    @property
+    def status(self) -> int | None:
+        """The HTTP status, once the response has begun."""
+        return self._status
+
+    @property
+    def request_id(self) -> str | None:
+        """The API's id of it."""
+        return self._request_id
+
+    @property
+    def duration(self) -> float:
+        """Seconds it has taken, once it has ended."""
+        return (self.ended_at or self.began) - self.began
+
+    @property
+    def complete(self) -> bool:
+        """Whether its answer is whole, as far as its body tells."""
+        return self._body is not None and self._body.complete
+
     def responded(self, status: int, headers: Sequence[tuple[bytes, bytes]], *, decoded: bool) -> None:
         """Take note that the response has begun; ``decoded``: its body comes without its ``content-encoding``."""
         try:

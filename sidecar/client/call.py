@@ -25,6 +25,8 @@ from sidecar.model import (
 
 if TYPE_CHECKING:
     from sidecar.client.observer import CallSpan, Observer
+    from sidecar.client.survival import Survival
+    from sidecar.policy import BreakerOpen, DeadlineExceeded
     from sidecar.wire.usage import Answer
 
 _ABANDONED: Final = frozenset({Outcome.CANCELLED, Outcome.REJECTED})
@@ -53,6 +55,7 @@ class Call(Observed):
         "span",
         "stop_reason",
         "stream",
+        "survival",
         "ticket",
         "usage",
     )
@@ -84,6 +87,8 @@ class Call(Observed):
         self.stop_reason: str | None = None
         self.span: CallSpan | None = None
         """The trace it is part of, while anybody traces."""
+        self.survival: Survival | None = None
+        """What a policy does for it, if it is under one."""
         self._claim = [None]
         self._attempts = 0
         self._last: Attempt | None = None
@@ -92,6 +97,11 @@ class Call(Observed):
         self.ticket = observer.telemetry.in_flight.begin(endpoint, model, profile=profile, stream=stream)
         self._started_at = observer.wall()
         self._began = observer.clock()
+
+    @property
+    def last(self) -> Attempt | None:
+        """The newest attempt."""
+        return self._last
 
     def attempt(self, *, method: str, host: str, port: int | None) -> Attempt:
         """Begin the next attempt."""
@@ -154,6 +164,23 @@ class Call(Observed):
         if attempt is self._last and self._returned and attempt.verdict is not None:
             self._end(attempt.verdict)
 
+    @guarded
+    def gave_up(self, *, waited: bool) -> None:
+        """Take note that a policy lets no attempt follow the last: after a wait, or without one."""
+        last = self._last
+        if last is not None:
+            last.settle()
+            now = self.observer.clock()
+            self._wait(last, now if waited else last.ended_at or now, completed=False)
+
+    @guarded
+    def rejected(self, breaker: str, refusal: "BreakerOpen | DeadlineExceeded | None") -> None:
+        """Take note that a breaker let no attempt through."""
+        self.host = self.host or breaker.partition("/")[0]
+        self.span = self.span or self._trace(None)
+        if self.span is not None:
+            self.span.rejected(breaker, getattr(refusal, "retry_after", None))
+
     def note_first_token(self, now: float) -> None:
         """Note when the first token of the answer came."""
         if self.first_token is None:
@@ -204,6 +231,14 @@ class Call(Observed):
         last = self._last
         if last is not None:
             last.settle()
+        retry_result = None
+        if self.survival is None:
+            retry_result = self._retry_result(verdict)
+        else:
+            try:
+                verdict, retry_result = self.survival.ended(verdict, last)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
+                observer.fault("client.survival", error)
         output_seconds = None
         if self.first_token is not None and self.usage is not None:
             output_seconds = max(0.0, (self.answered or now) - self._began - self.first_token)
@@ -219,7 +254,7 @@ class Call(Observed):
             phase=verdict.phase,
             attempts=self._attempts,
             waits=tuple(self._waits),
-            retry_result=self._retry_result(verdict),
+            retry_result=retry_result,
             error_type=verdict.error_type,
             host=self.host,
             request_id=self.request_id,

@@ -1,11 +1,13 @@
 """`configure`: sets, once for the process, where records go and what calls are for."""
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sidecar.client.observer import Defaults
-from sidecar.config import CLIENT, load
+from sidecar.client.policies import configured
+from sidecar.config import CLIENT, ConfigError, load
 from sidecar.model import Profile
 
 if TYPE_CHECKING:
@@ -14,12 +16,14 @@ if TYPE_CHECKING:
     from sidecar.telemetry import Telemetry
 
 _LOCK: Final = RLock()
+_Read = TypeVar("_Read")
 
 
 def configure(
     *,
     file: str | Path | None = None,
     profile: Profile | str | None = None,
+    policies: bool | None = None,
     registry: "CollectorRegistry | None" = None,
     metrics_port: int | None = None,
     metrics_address: str | None = None,
@@ -28,21 +32,39 @@ def configure(
 ) -> None:
     """Set where records go and what calls are for. What is not given comes from ``SIDECAR_*``, else from the file.
 
+    ``policies``: keep the calls of every observed client alive as their profile's policy says, which the file changes;
+    clients that are given a ``policy`` go by that.
+
     The file is ``file``, else ``$SIDECAR_CONFIG``, else ``sidecar.toml`` where there is one. ``registry``: show the
     metrics on a registry of the application's too. Doing so again replaces what was set before. Every fault of the
     configuration is told at once, in a `ConfigError`, and then nothing has changed.
     """
     given = {
         "profile": profile,
+        "policies": policies,
         "metrics_port": metrics_port,
         "metrics_address": metrics_address,
         "socket": str(socket) if isinstance(socket, Path) else socket,
         "traces": traces,
     }
-    settings = load("client", CLIENT, given, file=file)
+    faults: list[str] = []
+    table = _or_faults(lambda: configured(file), faults)
+    settings = _or_faults(lambda: load("client", CLIENT, given, file=file), faults)
+    if settings is None or table is None:
+        raise ConfigError(list(dict.fromkeys(faults)))
     with _LOCK:
         _OUTLETS.open(settings, registry)
+        Defaults.table = table
+        Defaults.policies = table if settings["policies"] else None
         Defaults.profile = None if settings["profile"] is None else Profile(settings["profile"])
+
+
+def _or_faults(read: Callable[[], _Read], faults: list[str]) -> _Read | None:
+    try:
+        return read()
+    except ConfigError as error:
+        faults.extend(error.faults)
+        return None
 
 
 class _Outlets:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sidecar.client.install import instrument
 from sidecar.client.observer import Reporter
+from sidecar.client.policies import PolicyLike
 from sidecar.model import Profile
 
 if TYPE_CHECKING:
@@ -18,14 +19,24 @@ if TYPE_CHECKING:
         """The SDK's client, observed."""
 
         def __init__(
-            self, *, telemetry: Reporter | None = None, profile: Profile | str | None = None, **options: Any
+            self,
+            *,
+            telemetry: Reporter | None = None,
+            profile: Profile | str | None = None,
+            policy: PolicyLike | None = None,
+            **options: Any,
         ) -> None: ...
 
     class AsyncAnthropic(anthropic.AsyncAnthropic):
         """The SDK's async client, observed."""
 
         def __init__(
-            self, *, telemetry: Reporter | None = None, profile: Profile | str | None = None, **options: Any
+            self,
+            *,
+            telemetry: Reporter | None = None,
+            profile: Profile | str | None = None,
+            policy: PolicyLike | None = None,
+            **options: Any,
         ) -> None: ...
 
 else:
@@ -36,16 +47,22 @@ else:
         def __init__(self, name: str) -> None:
             self.__name__ = self.__qualname__ = name
             self.__module__ = "sidecar"
-            self.__doc__ = f"Make an anthropic.{name}, observed. Takes what it takes, and `telemetry` and `profile`."
+            self.__doc__ = f"Make an anthropic.{name}, observed. Takes what it takes, `telemetry`, `profile`, `policy`."
 
         def __call__(
             self,
             *args: Any,
             telemetry: Reporter | None = None,
             profile: Profile | str | None = None,
+            policy: PolicyLike | None = None,
             **options: Any,
         ) -> Any:
-            return instrument(self._real(*args, **options), telemetry=telemetry, profile=profile)
+            real = self._real
+            if "timeout" in options:
+                from sidecar.client.limits import converted  # noqa: PLC0415  # needs httpx2, which the SDK has loaded
+
+                options["timeout"] = converted(options["timeout"])
+            return instrument(real(*args, **options), telemetry=telemetry, profile=profile, policy=policy)
 
         @property
         def _real(self) -> Any:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,6 +11,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from sidecar.client.begin import MARK, Installed
 from sidecar.client.observer import Observer, Reporter, Tracing
 from sidecar.client.patches import OnImport, Patches
+from sidecar.client.policies import PolicyLike, chosen, in_force, profile_for
 from sidecar.client.profile import parse_profile
 from sidecar.model import Profile
 
@@ -25,13 +27,19 @@ _TRACINGS: "Final[WeakKeyDictionary[Reporter, Tracing]]" = WeakKeyDictionary()
 _INSTRUMENTED: "Final[WeakSet[Any]]" = WeakSet()
 
 
-def install(*, telemetry: Reporter | None = None, profile: Profile | str | None = None) -> None:
+def install(
+    *,
+    telemetry: Reporter | None = None,
+    profile: Profile | str | None = None,
+    policy: PolicyLike | None = None,
+) -> None:
     """Observe every client of this process, those that exist and those to come; also before anthropic is imported.
 
     ``telemetry``: where records go, by default the one `serve_metrics` shows. ``profile``: what calls are for, unless
-    they say so themselves. Doing so again replaces both.
+    they say so themselves. ``policy``: what keeps them alive; by default nothing but what `configure` says. Doing so
+    again replaces all three.
     """
-    observer = _observer(telemetry, profile)
+    observer = _observer(telemetry, profile, policy)
     with _LOCK:
         Installed.observer = observer
         if _BASE in sys.modules and getattr(sys.modules[_BASE], "AsyncAPIClient", None) is not None:
@@ -50,11 +58,16 @@ def uninstall() -> None:
 
 
 def instrument(
-    client: "_Client", *, telemetry: Reporter | None = None, profile: Profile | str | None = None
+    client: "_Client",
+    *,
+    telemetry: Reporter | None = None,
+    profile: Profile | str | None = None,
+    policy: PolicyLike | None = None,
 ) -> "_Client":
     """Observe one client, in place, and the copies that are made of it. Returns the client.
 
-    Doing so again changes what is given and leaves the rest.
+    ``policy``: what keeps its calls alive: a `Policy` for all of them, or a profile's name (or True) for the policy of
+    each call's own profile; False: nothing. Doing so again changes what is given and leaves the rest.
     """
     from anthropic._base_client import AsyncAPIClient, SyncAPIClient  # noqa: PLC0415  # loads when it is used
 
@@ -67,23 +80,26 @@ def instrument(
     observer = _observer(
         telemetry or (before.telemetry if before else None),
         profile if profile is not None or before is None else before.profile,
+        policy,
     )
+    if policy is None and before is not None:
+        observer = replace(observer, policies=before.policies)
     with _LOCK:
         _put_in_place()
-        _follow_copies(type(client))
         client.__dict__[MARK] = observer
         _INSTRUMENTED.add(client)
     return client
 
 
-def _observer(telemetry: Reporter | None, profile: Profile | str | None) -> Observer:
+def _observer(telemetry: Reporter | None, profile: Profile | str | None, policy: PolicyLike | None = None) -> Observer:
     if telemetry is None:
         from sidecar.telemetry import default_telemetry  # noqa: PLC0415  # loads when it is used
 
         telemetry = default_telemetry()
     return Observer(
         telemetry=telemetry,
-        profile=None if profile is None else parse_profile(profile),
+        profile=profile_for(policy) if profile is None else parse_profile(profile),
+        policies=chosen(policy, telemetry),
         tracing=_tracing(telemetry),
     )
 
@@ -110,30 +126,64 @@ def _put_in_place() -> None:
         import anthropic._base_client as base  # noqa: PLC0415  # loads when it is used
         import httpx2  # noqa: PLC0415
 
-        from sidecar.client import seam_async, seam_sync  # noqa: PLC0415  # they need httpx2
+        from sidecar.client import drive_async, drive_sync, seam_async, seam_sync  # noqa: PLC0415  # they need httpx2
+        from sidecar.client.driving import inner_method  # noqa: PLC0415
 
+        # What drives stands within what observes, so that the records say what the application gets.
+        _PATCHES.replace(base.SyncAPIClient, inner_method(base.SyncAPIClient), drive_sync.drive_request)
+        _PATCHES.replace(base.AsyncAPIClient, inner_method(base.AsyncAPIClient), drive_async.drive_request)
+        _PATCHES.replace(httpx2.Client, "send", drive_sync.limit_send)
+        _PATCHES.replace(httpx2.AsyncClient, "send", drive_async.limit_send)
         _PATCHES.replace(base.SyncAPIClient, "request", seam_sync.observe_request)
         _PATCHES.replace(base.AsyncAPIClient, "request", seam_async.observe_request)
         _PATCHES.replace(httpx2.Client, "send", seam_sync.observe_send)
         _PATCHES.replace(httpx2.AsyncClient, "send", seam_async.observe_send)
 
+        for client in (base.SyncAPIClient, base.AsyncAPIClient):
+            _follow_all(client)
+            _PATCHES.add(client, "__init_subclass__", _on_subclass(client))
+
+
+def _follow_all(client: Any) -> None:
+    for subclass in client.__subclasses__():
+        _follow_copies(subclass)
+        _follow_all(subclass)
+
+
+def _on_subclass(client: Any) -> Any:
+    """Follow the classes of clients that are yet to be defined: ours may be in place before anthropic is imported."""
+
+    def follow(cls: Any, /, **options: Any) -> None:
+        super(client, cls).__init_subclass__(**options)
+        _follow_copies(cls)
+
+    return classmethod(follow)
+
 
 def _follow_copies(client: type) -> None:
-    """Have ``copy`` and ``with_options`` hand the observer on: both make a new client."""
-    for owner in client.__mro__:
-        for name in ("copy", "with_options"):
-            if name in owner.__dict__ and owner.__module__.startswith("anthropic") and not _PATCHES.has(owner, name):
-                _PATCHES.replace(owner, name, _hand_on)
+    """Have ``copy`` and ``with_options`` hand on what we know of a client: both make a new one."""
+    for name in ("copy", "with_options"):
+        if name in client.__dict__ and client.__module__.startswith("anthropic") and not _PATCHES.has(client, name):
+            _PATCHES.replace(client, name, _hand_on)
 
 
 def _hand_on(copy: Callable[..., Any]) -> Callable[..., Any]:
+    from sidecar.client.driving import GIVEN, given_to_copy  # noqa: PLC0415  # they need httpx2
+    from sidecar.client.limits import converted  # noqa: PLC0415
+
     @wraps(copy)
     def handing_on(self: Any, *args: Any, **kwargs: Any) -> Any:
+        own = self.__dict__.get(MARK)
+        observer = own or Installed.observer
+        if observer is None:
+            return copy(self, *args, **kwargs)
+        if "timeout" in kwargs and in_force(observer) is not None:
+            kwargs["timeout"] = converted(kwargs["timeout"])
         made = copy(self, *args, **kwargs)
-        observer = self.__dict__.get(MARK)
-        if observer is not None:
-            made.__dict__.setdefault(MARK, observer)
+        if own is not None:
+            made.__dict__.setdefault(MARK, own)
             _INSTRUMENTED.add(made)
+        made.__dict__.setdefault(GIVEN, {}).update(given_to_copy(self, kwargs))
         return made
 
     return handing_on

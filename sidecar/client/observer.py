@@ -14,6 +14,8 @@ from sidecar.model import AttemptRecord, CallRecord, Profile, Source, TraceRef, 
 
 if TYPE_CHECKING:
     from sidecar.client.call import Call
+    from sidecar.client.policies import Policies
+    from sidecar.policy import Policy
     from sidecar.telemetry import InFlight
 
 
@@ -47,6 +49,9 @@ class CallSpan(Protocol):
     def waited(self, wait: Wait, /) -> None:
         """Note a pause between two attempts."""
 
+    def rejected(self, breaker: str, retry_after: float | None = None) -> None:
+        """Note that a breaker did not let it through."""
+
     def end(self, record: CallRecord, /) -> None:
         """End the span."""
 
@@ -77,6 +82,8 @@ class Observer:
     profile: Profile | None = None
     """What its calls are for, where neither the call nor a ``profile(...)`` block says so."""
     tracing: Tracing | None = None
+    policies: "Policies | bool | None" = None
+    """What keeps its calls alive; False: nothing; None: what `configure` says."""
     clock: Callable[[], float] = time.perf_counter
     wall: Callable[[], float] = time.time
 
@@ -105,6 +112,10 @@ class Defaults:
 
     profile: Profile | None = None
     traces: bool = True
+    policies: "Mapping[Profile, Policy] | None" = None
+    """Of all clients that are given none of their own; None: they are observed only."""
+    table: "Mapping[Profile, Policy] | None" = None
+    """What a profile's name stands for as a policy; None: nothing was configured yet."""
 
 
 CURRENT: Final[ContextVar["Call | None"]] = ContextVar("sidecar_call", default=None)

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, Final
 
 _LOG: Final = logging.getLogger("sidecar.client")
+_NOTHING: Final = object()
 
 
 class Patches:
@@ -26,6 +27,11 @@ class Patches:
         setattr(owner, name, wrapper)
         self._done.append((owner, name, original, wrapper))
 
+    def add(self, owner: type, name: str, value: Any) -> None:
+        """Give a class an attribute it has not."""
+        setattr(owner, name, value)
+        self._done.append((owner, name, _NOTHING, owner.__dict__[name]))
+
     def has(self, owner: type, name: str) -> bool:
         """Whether the function is replaced already."""
         return any(patch[:2] == (owner, name) for patch in self._done)
@@ -33,7 +39,11 @@ class Patches:
     def undo(self) -> None:
         """Put everything back. Where somebody has wrapped our wrapper since, it stays: it is inert."""
         for owner, name, original, wrapper in reversed(self._done):
-            if owner.__dict__.get(name) is wrapper:
+            if owner.__dict__.get(name) is not wrapper:
+                continue
+            if original is _NOTHING:
+                delattr(owner, name)
+            else:
                 setattr(owner, name, original)
         self._done.clear()
 

@@ -18,7 +18,7 @@ from sidecar.telemetry import InFlight, Telemetry
 MODEL = "claude-sonnet-5-5"
 
 
-@dataclass
+@dataclass(eq=False)
 class Seen:
     """Takes records as a ``Telemetry`` does, and keeps them."""
 
@@ -27,6 +27,11 @@ class Seen:
     faults: list[tuple[str, BaseException]] = field(default_factory=list)
     telemetry: Telemetry = field(default_factory=Telemetry)
     another: threading.Event = field(default_factory=threading.Event)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"before_collecting", "breaker", "retry_budget", "timeouts"}:
+            return getattr(self.telemetry, name)
+        raise AttributeError(name)
 
     @property
     def in_flight(self) -> InFlight:

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from sidecar.chaos import Chaos
-from sidecar.config import CLIENT
+from sidecar.client.policies import configured
+from sidecar.config import CLIENT, load
+from sidecar.model import Profile
 
 DOCS = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 
@@ -19,7 +21,7 @@ def test_every_setting_is_documented_with_its_variable() -> None:
 
 def test_every_example_runs(chaos: Chaos, tmp_path: Path) -> None:
     examples = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", example.replace("9464", "0")],
@@ -30,3 +32,13 @@ def test_every_example_runs(chaos: Chaos, tmp_path: Path) -> None:
             env={**os.environ, "ANTHROPIC_BASE_URL": chaos.url, "ANTHROPIC_API_KEY": "k"},
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_the_configuration_it_shows_can_be_used(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL)
+    file = tmp_path / "sidecar.toml"
+    file.write_text(example)
+    assert load("client", CLIENT, file=file, environ={})["policies"] is True
+    found = configured(file)
+    assert found[Profile.REALTIME].timeouts.first_byte == 8
+    assert found[Profile.REALTIME].retry.max_attempts == 2

@@ -1,0 +1,267 @@
+"""Watches the body of a response under a policy: keeps its limits, and what had come of it in case it breaks off.
+
+Sits below the wrapper that observes, which so sees the errors the application gets. Of a stream of a message the bytes
+are held, undecoded, until it is complete; nothing is held of any other body.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+import anyio
+import httpx2
+
+from sidecar.client.attempt import Attempt
+from sidecar.client.errors import NOTHING, DeadlineExceeded, PartialMessage, interrupted
+from sidecar.client.limits import Limits, bound_reads
+from sidecar.client.survival import Survival
+from sidecar.model import Outcome, Phase, Stage, classify_exception
+from sidecar.wire.decompress import decompressor
+from sidecar.wire.events import EventTooLong, SseEvents
+from sidecar.wire.message import MalformedStream, MessageBuilder
+
+_CHUNKS: Final = 512
+_BYTES: Final = 1024 * 1024
+"""So many chunks are held as they came, and so many bytes before they are put together into the message."""
+
+
+def out_of_time(request: httpx2.Request) -> DeadlineExceeded:
+    """Make the error of a call whose time ran out before the application had any of its answer."""
+    return DeadlineExceeded(
+        "the call's time ran out before its answer came: give it more by its policy's `total` or its deadline",
+        request=request,
+    )
+
+
+class Kept:
+    """What has come of a message that is streamed. Nothing is looked at before somebody asks."""
+
+    __slots__ = ("_headers", "_packed", "_reading", "held")
+
+    def __init__(self, headers: httpx2.Headers) -> None:
+        self._headers = headers
+        self._packed = bytearray()
+        self._reading: _Reading | None = None
+        self.held: list[bytes] = []
+        """The newest chunks. Appending here is all that holding costs, until there are too many."""
+
+    def pack(self) -> None:
+        """Make room."""
+        self._packed += b"".join(self.held)
+        self.held.clear()
+        if len(self._packed) > _BYTES:
+            self.read()
+
+    def read(self) -> "_Reading":
+        """Put all that is held together into the message, which is shorter."""
+        reading = self._reading
+        if reading is None:
+            reading = self._reading = _Reading(self._headers)
+        reading.take(bytes(self._packed) + b"".join(self.held))
+        self._packed.clear()
+        self.held.clear()
+        return reading
+
+
+class _Reading:
+    """The reading of what was held."""
+
+    __slots__ = ("_decompress", "_events", "_lost", "builder")
+
+    def __init__(self, headers: httpx2.Headers) -> None:
+        self.builder = MessageBuilder()
+        self._events = SseEvents()
+        encoding = headers.get("content-encoding", "identity")
+        self._decompress = decompressor(encoding)
+        # What Bedrock streams is not made of server-sent events, and some compression nobody here can read.
+        foreign = headers.get("content-type", "").startswith("application/vnd.amazon.eventstream")
+        self._lost = foreign or (encoding != "identity" and self._decompress is None)
+
+    def take(self, chunk: bytes) -> None:
+        """Take what came next."""
+        if self._lost:
+            return
+        try:
+            for piece in (chunk,) if self._decompress is None else self._decompress.feed(chunk):
+                for event in self._events.feed(piece):
+                    self._lost |= event.name == "error"  # it says itself what went wrong
+                    decoded = event.decoded()
+                    if decoded is not None:
+                        self.builder.add(decoded)
+        except (MalformedStream, EventTooLong):
+            self._lost = True
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the message is known not to be whole."""
+        damaged = self._decompress is not None and self._decompress.failed
+        return not (self._lost or damaged or self.builder.complete)
+
+
+class _Watched:
+    """What both kinds share."""
+
+    def __init__(self, response: httpx2.Response, attempt: Attempt, survival: Survival, limits: Limits) -> None:
+        self._body: Any = response.stream
+        self._request = response.request
+        self._attempt = attempt
+        self._survival = survival
+        self.limits = limits
+        self.kept = _kept(response, attempt)
+        self._undo = bound_reads(response, limits) if limits.end is not None else None
+        self.loose = self._undo is None and (limits.end is not None or "network_stream" not in response.extensions)
+        """Nobody but us looks at the clock between two chunks; and other transports than httpx2's own do not ask again
+        how long a body may be silent."""
+
+    @property
+    def elapsed(self) -> timedelta | None:
+        """What the body measured: ``Response.elapsed`` reads it from here."""
+        return getattr(self._body, "elapsed", None)
+
+    def _release(self) -> None:
+        if self._undo is not None:
+            self._undo()
+
+    def failure(self, error: Exception) -> Exception | None:
+        """Give what to raise when the body breaks off; None: the answer was whole, and nothing is lost."""
+        deadline = self.limits.is_deadline(error)
+        if not self._survival.handed_over:
+            return out_of_time(self._request) if deadline else error
+        if self._attempt.complete:
+            return None
+        verdict = classify_exception(error, Stage.STREAMING)
+        phase = Phase.DEADLINE if deadline else verdict.phase
+        return self._interrupted(verdict.outcome, phase)
+
+    def cut(self) -> Exception | None:
+        """Give what to raise at the end of a body that is no end of its message."""
+        kept = self.kept
+        if kept is None or not self._survival.handed_over or self._attempt.complete or not kept.read().is_cut:
+            return None
+        return self._interrupted(Outcome.TRUNCATED, None)
+
+    def _interrupted(self, outcome: Outcome, phase: Phase | None) -> Exception:
+        return interrupted(
+            request=self._request,
+            partial=NOTHING if self.kept is None else PartialMessage.of(self.kept.read().builder),
+            outcome=outcome,
+            phase=phase,
+            request_id=self._attempt.request_id,
+        )
+
+    def spent(self) -> httpx2.TimeoutException:
+        return httpx2.TimeoutException("the call's time ran out", request=self._request)
+
+    def silent(self) -> httpx2.TimeoutException:
+        return httpx2.ReadTimeout("nothing came in time", request=self._request)
+
+
+class _WatchedSync(_Watched, httpx2.SyncByteStream):
+    def __iter__(self) -> Iterator[bytes]:
+        kept, end, clock = self.kept, self.limits.end if self.loose else None, self.limits.clock
+        held = None if kept is None else kept.held
+        try:
+            for chunk in self._body:  # once a chunk: what is done in here must be cheap
+                if held is not None:
+                    held.append(chunk)
+                    if kept is not None and len(held) > _CHUNKS:
+                        kept.pack()
+                yield chunk
+                if end is not None and clock() >= end:
+                    raise self.spent()
+        except httpx2.TransportError as error:
+            failure = self.failure(error)
+            if failure is error:
+                raise
+            if failure is not None:
+                raise failure from error
+        else:
+            failure = self.cut()
+            if failure is not None:
+                raise failure
+
+    def close(self) -> None:
+        self._release()
+        self._body.close()
+
+
+class _WatchedAsync(_Watched, httpx2.AsyncByteStream):
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _AsyncReading(self, self._body.__aiter__())
+
+    async def aclose(self) -> None:
+        self._release()
+        await self._body.aclose()
+
+
+class _AsyncReading:
+    """The reading of an async body; no generator, for the same reason as where it is observed."""
+
+    __slots__ = ("_chunks", "_held", "_watched")
+
+    def __init__(self, watched: _WatchedAsync, chunks: AsyncIterator[bytes]) -> None:
+        self._watched = watched
+        self._chunks = chunks
+        self._held = None if watched.kept is None else watched.kept.held
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        held = self._held
+        try:
+            chunk = await (self._patient() if self._watched.loose else self._chunks.__anext__())
+        except StopAsyncIteration:
+            failure = self._watched.cut()
+            if failure is not None:
+                raise failure from None
+            raise
+        except httpx2.TransportError as error:
+            failure = self._watched.failure(error)
+            if failure is error:
+                raise
+            if failure is None:
+                raise StopAsyncIteration from None
+            raise failure from error
+        if held is not None:
+            held.append(chunk)
+            if len(held) > _CHUNKS and self._watched.kept is not None:
+                self._watched.kept.pack()
+        return chunk
+
+    async def _patient(self) -> bytes:
+        limits = self._watched.limits
+        if limits.is_spent():
+            raise self._watched.spent()
+        try:
+            with anyio.fail_after(limits.get("read")):
+                return await self._chunks.__anext__()
+        except TimeoutError:
+            raise self._watched.silent() from None
+
+
+class _WatchedBoth(_WatchedSync, _WatchedAsync):
+    """A body that can be read either way, as one that is in memory."""
+
+
+def watch(response: httpx2.Response, attempt: Attempt, survival: Survival) -> httpx2.Response:
+    """Watch the body of a response, unless it was read already."""
+    limits = survival.limits
+    if limits is None or response.is_closed:
+        return response
+    body = response.stream
+    kind = (
+        _WatchedAsync
+        if not isinstance(body, httpx2.SyncByteStream)
+        else _WatchedBoth
+        if isinstance(body, httpx2.AsyncByteStream)
+        else _WatchedSync
+    )
+    response.stream = kind(response, attempt, survival, limits)
+    return response
+
+
+def _kept(response: httpx2.Response, attempt: Attempt) -> Kept | None:
+    call = attempt.call
+    held = call.stream and call.endpoint == "messages" and response.is_success
+    return Kept(response.headers) if held else None

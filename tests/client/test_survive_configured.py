@@ -1,0 +1,256 @@
+"""Policies by name, from the configuration, and off."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+
+import sidecar
+from sidecar.chaos import Chaos
+from sidecar.client import policies as part
+from sidecar.client.observer import Defaults
+from sidecar.client.policies import Shared, Time, chosen, configured, shared_by
+from sidecar.config import ConfigError
+from sidecar.model import BreakerState, Phase, Profile
+from sidecar.policy import BreakerConfig, BudgetConfig, Policy, Timeouts
+from sidecar.telemetry import Telemetry
+from tests.client.survive import KINDS, Kind, policy
+
+FILE = """
+[retry]
+max_attempts = 2
+base = 0
+
+[retry_budget]
+min_per_second = 5
+
+[breaker]
+consecutive = 4
+
+[profiles.realtime.timeouts]
+first_byte = 0.2
+
+[profiles.background.retry]
+max_attempts = 1
+"""
+FAILING = {"extra_headers": {"x-chaos": "529"}}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    monkeypatch.undo()
+    Defaults.policies = Defaults.table = Defaults.profile = None
+    Defaults.traces = True
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_name_stands_for_what_the_file_says(kind: Kind, seen: Any, chaos: Chaos, ask: Any) -> None:
+    Path("sidecar.toml").write_text(FILE)
+    for name, attempts in (("interactive", 2), ("background", 1)):
+        with pytest.raises(anthropic.APIStatusError):
+            kind.create(kind.client(seen, chaos.url, policy=name), {**ask, **FAILING})
+        assert (seen.calls[-1].profile, seen.calls[-1].attempts) == (name, attempts)
+
+
+def test_a_policy_of_ones_own_holds_for_all_calls_of_a_client(seen: Any, chaos: Chaos, ask: Any) -> None:
+    own = Policy(profile=Profile.AGENTIC, retry=sidecar.Retry(max_attempts=1))
+    with KINDS[0].client(seen, chaos.url, policy=own) as client:
+        for more in ({}, {"x-sidecar-profile": "realtime"}):
+            with pytest.raises(anthropic.APIStatusError):
+                client.messages.create(**ask, extra_headers={"x-chaos": "529", **more})
+    assert [(call.profile, call.attempts) for call in seen.calls] == [("agentic", 1), ("realtime", 1)]
+
+
+def test_a_profile_given_beside_a_policy_is_the_label(seen: Any, chaos: Chaos, ask: Any) -> None:
+    with KINDS[0].client(seen, chaos.url, policy=policy(), profile="background") as client:
+        client.messages.create(**ask)
+    assert seen.one.profile is Profile.BACKGROUND
+
+
+@pytest.mark.parametrize("how", ["code", "environment", "file"])
+def test_the_configuration_puts_all_observed_clients_under_policies(
+    installed: Any, chaos: Chaos, ask: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("sidecar.toml").write_text(FILE + ("[client]\npolicies = true\n" if how == "file" else ""))
+    if how == "environment":
+        monkeypatch.setenv("SIDECAR_POLICIES", "1")
+    sidecar.configure(policies=True if how == "code" else None)
+    client: Any = anthropic.Anthropic(base_url=chaos.url, api_key="k")
+    with client, pytest.raises(anthropic.APIStatusError):
+        client.messages.create(**ask, **FAILING)
+    assert installed.one.attempts == 2  # the SDK alone would have sent three
+    sidecar.configure(policies=False)
+    observed_only: Any = anthropic.Anthropic(base_url=chaos.url, api_key="k", max_retries=0)
+    with observed_only, pytest.raises(anthropic.APIStatusError):
+        observed_only.messages.create(**ask, **FAILING)
+    assert installed.calls[-1].attempts == 1
+
+
+def test_a_client_can_be_kept_out_of_it(seen: Any, chaos: Chaos, ask: Any) -> None:
+    sidecar.configure(policies=True)
+    with KINDS[0].client(seen, chaos.url, policy=False, max_retries=0) as client:
+        with pytest.raises(anthropic.APIStatusError):
+            client.messages.create(**ask, **FAILING)
+        with pytest.raises(anthropic.APIStatusError):
+            sidecar.instrument(client).messages.create(**ask, **FAILING)
+        assert [call.attempts for call in seen.calls] == [1, 1]
+        sidecar.instrument(client, policy=policy())
+        with pytest.raises(anthropic.APIStatusError):
+            sidecar.instrument(client, profile="realtime").messages.create(**ask, **FAILING)
+    assert (seen.calls[-1].attempts, seen.calls[-1].profile) == (3, "realtime")
+
+
+def test_what_configure_has_read_is_what_names_stand_for(tmp_path: Path) -> None:
+    named = tmp_path / "other.toml"
+    named.write_text(FILE)
+    sidecar.configure(file=named)
+    found = chosen("realtime", Telemetry())
+    assert isinstance(found, part.Policies)
+    assert not isinstance(found.choice, Policy)
+    assert found.choice[Profile.REALTIME].timeouts.first_byte == 0.2
+    assert found.choice[Profile.REALTIME].retry.max_attempts == 2
+    assert Defaults.policies is None
+
+
+def test_true_means_each_calls_own_profile() -> None:
+    everybodys_own: bool = True
+    found = chosen(everybodys_own, Telemetry())
+    assert isinstance(found, part.Policies)
+    assert found.choice == configured()
+    assert part.profile_for(everybodys_own) is None
+
+
+def test_without_a_file_names_stand_for_the_built_in_policies() -> None:
+    assert configured()[Profile.INTERACTIVE] == Policy.for_profile("interactive")
+
+
+def test_a_name_that_is_none_is_refused_with_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"there is no policy 'fast'.*interactive, background, realtime, agentic"):
+        sidecar.Anthropic(api_key="k", policy="fast")
+
+
+def test_all_faults_of_a_configuration_are_told_at_once() -> None:
+    Path("sidecar.toml").write_text("[client]\ntraces = 7\n[retry]\nmax_attempts = 0\n[breaker]\nwindow = 0.5\n")
+    with pytest.raises(ConfigError) as caught:
+        sidecar.configure(policies=True)
+    assert caught.value.faults == (
+        "sidecar.toml: retry.max_attempts must be a whole number at least 1 and at most 100, got 0",
+        "sidecar.toml: breaker.window must be a whole number of seconds at least 1 and at most 3600, got 0.5",
+        "sidecar.toml: [client] traces is 7; it must be true or false",
+    )
+    assert Defaults.table is None
+
+
+def test_a_file_that_cannot_be_read_is_told_once() -> None:
+    Path("sidecar.toml").write_text("[client")
+    with pytest.raises(ConfigError) as caught:
+        sidecar.configure()
+    assert len(caught.value.faults) == 1
+
+
+# What is shared
+
+
+def test_who_reports_to_one_telemetry_shares_and_nobody_else() -> None:
+    one, other = Telemetry(), Telemetry()
+    assert shared_by(one) is shared_by(one)
+    assert shared_by(one) is not shared_by(other)
+    own = policy(breaker=BreakerConfig(), retry_budget=BudgetConfig())
+    shared = shared_by(one)
+    assert shared.planner(Profile.DEFAULT, own) is shared.planner(Profile.DEFAULT, own)
+    other_profile = shared.planner(Profile.REALTIME, own)
+    assert other_profile.breakers is shared.planner(Profile.DEFAULT, own).breakers
+    assert other_profile.budget is not shared.planner(Profile.DEFAULT, own).budget
+
+
+def test_what_is_shared_goes_with_its_telemetry() -> None:
+    telemetry = Telemetry()
+    gone = weakref.ref(shared_by(telemetry))
+    del telemetry
+    gc.collect()
+    assert gone() is None
+
+
+class Foreign:
+    """A reporter that knows records only, and cannot be told from its likes."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.in_flight = Telemetry().in_flight
+        self.calls: list[Any] = []
+
+    def attempt(self, record: Any) -> None:
+        """Not wanted here."""
+
+    def call(self, record: Any) -> None:
+        self.calls.append(record)
+
+    def internal_error(self, where: str, error: BaseException) -> None:
+        raise AssertionError(where) from error
+
+
+def test_a_reporter_that_knows_no_more_than_records_will_do(chaos: Chaos, ask: Any) -> None:
+    foreign = Foreign()
+    own = Policy(retry=sidecar.Retry(base=0, cap=0))
+    with KINDS[0].client(foreign, chaos.url, policy=own) as client:
+        client.messages.create(**ask, extra_headers={"x-chaos": "529 x1"})
+    assert foreign.calls[0].attempts == 2
+
+
+def test_invented_policies_and_names_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part, "_MOST", 3)
+    shared = Shared(Telemetry(), Time())
+    for number in range(9):
+        shared.planner(Profile.DEFAULT, Policy(retry_budget=BudgetConfig(ratio=number / 10)))
+        shared.series(f"host/model-{number}")
+    assert {len(table) for table in (shared._planners, shared._budgets, shared._series)} == {3}
+    assert len(shared._registries) == 1
+
+
+def test_the_metrics_follow_what_time_alone_changes() -> None:
+    now = [0.0]
+    telemetry = Telemetry()
+    shared = Shared(telemetry, Time(clock=lambda: now[0]))
+    own = Policy(breaker=BreakerConfig(consecutive=2, open_for=10))
+    planner = shared.planner(Profile.DEFAULT, own)
+    assert planner.breakers is not None
+    breaker = planner.breakers.get("host", "m")
+    for _ in range(2):
+        breaker.acquire().failure("timeout", 1.0)
+    assert telemetry.value("claude_breaker_state", breaker="host/m", state="open") == 1
+    (why,) = (sample.labels for sample in telemetry.snapshot().gauges if "reopens" in sample.family)
+    assert why == ("host/m", "consecutive", "client")
+    now[0] = 11.0
+    breaker_states = {labels["state"]: value for labels, value in telemetry.values("claude_breaker_state")}
+    assert breaker_states == {state.value: float(state is BreakerState.HALF_OPEN) for state in BreakerState}
+    assert telemetry.value("claude_breaker_transitions_total") == 2
+    assert planner.budget is not None
+    planner.budget.withdraw()
+    assert telemetry.value("claude_retry_budget_ratio") == pytest.approx(0.9)
+    assert any(sample.family == "claude_retry_budget_ratio" for sample in telemetry.snapshot().gauges)
+
+
+def test_a_limit_that_is_none_has_no_series() -> None:
+    telemetry = Telemetry()
+    Shared(telemetry, Time()).planner(Profile.DEFAULT, Policy(timeouts=Timeouts(total=None, stall=None)))
+    told = {labels["phase"] for labels, _ in telemetry.values("claude_timeout_setting_seconds")}
+    assert told == {Phase.POOL, Phase.CONNECT, Phase.WRITE, Phase.FIRST_BYTE}
+
+
+def test_threads_get_the_same_planner() -> None:
+    shared, own = Shared(Telemetry(), Time()), Policy()
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(shared.planner(Profile.DEFAULT, own))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, found))) == 1
