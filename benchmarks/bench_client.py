@@ -177,6 +177,16 @@ def ours(*, traced: bool) -> dict[str, tuple[float, float]]:
     return measure(lambda: install(telemetry=telemetry), uninstall)
 
 
+def under_policy() -> dict[str, tuple[float, float]]:
+    """Measure what a policy adds to being observed."""
+    from sidecar import Policy  # noqa: PLC0415  # peers are measured without it
+    from sidecar.client.install import install  # noqa: PLC0415
+    from sidecar.telemetry import Telemetry  # noqa: PLC0415
+
+    telemetry, policy = Telemetry(), Policy.for_profile("background")
+    return measure(lambda: install(telemetry=telemetry, policy=policy), lambda: install(telemetry=telemetry))
+
+
 def trace_all() -> None:
     """Set a tracer provider that exports to nobody."""
     from opentelemetry import trace  # noqa: PLC0415  # only where it is measured
@@ -280,6 +290,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--peer")
     parser.add_argument("--traced", action="store_true")
+    parser.add_argument("--policy", action="store_true")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--soak", type=int, metavar="CALLS")
     given = parser.parse_args()
@@ -287,10 +298,14 @@ def main() -> None:
         soak(given.soak)
         return
     if given.json:
-        print(json.dumps(peer(given.peer) if given.peer else ours(traced=given.traced)))
+        if given.policy:
+            print(json.dumps(under_policy()))
+        else:
+            print(json.dumps(peer(given.peer) if given.peer else ours(traced=given.traced)))
         return
     show("ours, metrics", in_own_process(), (30, 150, 150))
     show("ours, with a tracer", in_own_process("--traced"), (90, 260, 260))
+    show("policy, over metrics", in_own_process("--policy"), (60, 60, 60))
     for name, (package, _) in () if given.no_peers else PEERS.items():
         python = peer_python(package)
         show(name, in_own_process("--peer", name, python=python) if python else f"{package} does not install", None)
