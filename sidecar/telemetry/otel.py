@@ -14,7 +14,7 @@ _INERT: Final = frozenset({"ProxyTracerProvider", "NoOpTracerProvider", "_ProxyM
 """By name, for some are private: what stands in while the application has set no provider, or switched it off."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Api:
     """Where a part of OpenTelemetry's API keeps the provider that was set, and how to ask for it."""
 

@@ -69,6 +69,8 @@ class Tracing:
         one, and is used. Where it has none, one is begun at ``started_at`` (Unix seconds), under ``parent`` or else
         the current span; then ``end`` it.
         """
+        if self._given is None and active_provider(TRACES) is None:
+            return None  # the usual, and once a call: before all that costs something
         with guarded():
             tracer = self._tracer()
             if tracer is not None:
