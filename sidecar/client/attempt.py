@@ -198,8 +198,15 @@ class Attempt(Observed):
 
     def settle(self) -> None:
         """Report the attempt by itself, once it has ended: its call may go on for a while."""
-        if self.take():
-            self.observer.ended(self.call.traced([self.record()]) if self.call.span else self._alone)
+        if not self.take():
+            return
+        span = self.call.span
+        if span is None:
+            self.observer.ended(lambda: [self.record()])
+            return
+        record = self.record()
+        span.attempt(record)
+        self.observer.ended(lambda: [record])
 
     def take(self) -> bool:
         """Whether it has ended and nobody has reported it yet: who asks is the one to do so."""
@@ -250,9 +257,6 @@ class Attempt(Observed):
     def stop_reason(self) -> str | None:
         """Why the model stopped, as its body told it."""
         return None if self._body is None else self._body.stop_reason
-
-    def _alone(self) -> list[AttemptRecord]:
-        return [self.record()]
 
     def _close(self, verdict: Verdict) -> None:
         try:

@@ -25,7 +25,7 @@ from sidecar.model import (
 
 if TYPE_CHECKING:
     from sidecar.client.answers import Parsed
-    from sidecar.client.observer import CallSpan, Maker, Observer
+    from sidecar.client.observer import CallSpan, Observer
     from sidecar.wire.usage import Answer
 
 _ABANDONED: Final = frozenset({Outcome.CANCELLED, Outcome.REJECTED})
@@ -142,19 +142,6 @@ class Call(Observed):
         if attempt is self._last and self._returned and attempt.verdict is not None:
             self._end(attempt.verdict)
 
-    def traced(self, records: list[AttemptRecord | CallRecord]) -> "Maker":
-        """Make spans of records at once, while what traces them listens; they may still be counted later."""
-        try:
-            for record in records:
-                if isinstance(record, AttemptRecord):
-                    if self.observer.tracing is not None:
-                        self.observer.tracing.attempt(record)
-                elif self.span is not None:
-                    self.span.end(record)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the records are counted all the same
-            self.observer.fault("client.traced", error)
-        return lambda: records
-
     def _wait(self, before: Attempt, now: float, *, completed: bool = True) -> None:
         verdict = before.verdict
         if verdict is not None and verdict.outcome is not Outcome.OK and before.ended_at is not None:
@@ -198,7 +185,17 @@ class Call(Observed):
         self._ended_at = self.observer.clock()
         self._verdict = verdict
         self.http = None  # whoever keeps the record waiting does not keep the client
-        self.observer.ended(self._records if self.span is None else self.traced(self._records()))
+        span, last = self.span, self._last
+        if span is not None:
+            if last is not None:
+                last.settle()
+            if span.open:  # whoever looks at traces may be asking for them next: only the counting can wait
+                record = self._record(last)
+                self._last = None
+                span.end(record)
+                self.observer.ended(lambda: [record])
+                return
+        self.observer.ended(self._records)
 
     def _records(self) -> list[AttemptRecord | CallRecord]:
         """Make the record of the call, and before it that of its last attempt where that is not told yet."""

@@ -45,8 +45,15 @@ class CallSpan(Protocol):
     def ref(self) -> TraceRef:
         """What the records of the call carry as ``trace``."""
 
+    @property
+    def open(self) -> bool:
+        """Whether ``end`` can still add to it."""
+
     def headers(self) -> Mapping[str, str]:
         """Headers that pass the trace on; empty when the SDK sends them itself."""
+
+    def attempt(self, record: AttemptRecord, /) -> None:
+        """Make the span of one of its attempts."""
 
     def waited(self, wait: Wait, /) -> None:
         """Note a pause between two attempts."""
@@ -71,10 +78,6 @@ class Tracing(Protocol):
         port: int | None,
     ) -> CallSpan | None:
         """Give the span of the call whose first request is about to be sent; None while nobody traces."""
-
-    def attempt(self, record: AttemptRecord, /) -> None:
-        """Make the span of an attempt of a call that has one."""
-
 
 class Pace:
     """Lets one in ten a second through, or all that are rarer."""
