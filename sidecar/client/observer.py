@@ -79,6 +79,7 @@ class Tracing(Protocol):
     ) -> CallSpan | None:
         """Give the span of the call whose first request is about to be sent; None while nobody traces."""
 
+
 class Pace:
     """Lets one in ten a second through, or all that are rarer."""
 

@@ -94,6 +94,11 @@ class OwnSpan(SdkSpan):
 
     __slots__ = ()
 
+    @property
+    def open(self) -> bool:
+        """Whether it can still be added to: until we end it, and that we always do."""
+        return True
+
     def headers(self) -> Mapping[str, str]:
         """Return the trace's headers, as the application's propagators write them."""
         carrier: dict[str, str] = {}
