@@ -1,5 +1,6 @@
 """Reads off what the SDK hands to the application."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -8,7 +9,33 @@ from sidecar.model import Usage
 from sidecar.wire.usage import NO_ANSWER, Answer, word
 
 
-def told_by(answer: Any) -> Answer | None:
+class Parsed:
+    """What an answer says that the SDK has parsed. Holds its numbers and nothing else of it."""
+
+    __slots__ = ("_counts", "_stop_reason")
+
+    def __init__(self, counts: Mapping[str, Any], stop_reason: Any) -> None:
+        self._counts = counts
+        self._stop_reason = stop_reason
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens."""
+        counts = self._counts
+        return Usage(
+            input=_count(counts.get("input_tokens")),
+            output=_count(counts.get("output_tokens")),
+            cache_read=_count(counts.get("cache_read_input_tokens")),
+            cache_write=_count(counts.get("cache_creation_input_tokens")),
+        )
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the model stopped."""
+        return word(self._stop_reason)
+
+
+def told_by(answer: Any) -> Parsed | Answer | None:
     """Give what an answer says that the SDK has parsed; None for one that it has not, such as a raw response.
 
     The numbers cost nothing here, while decoding the body again would cost as much as all the rest.
@@ -17,18 +44,7 @@ def told_by(answer: Any) -> Answer | None:
         return None
     told = answer.__dict__
     usage = told.get("usage")
-    if not _is_model(usage):
-        return NO_ANSWER
-    counts = usage.__dict__
-    return Answer(
-        Usage(
-            input=_count(counts.get("input_tokens")),
-            output=_count(counts.get("output_tokens")),
-            cache_read=_count(counts.get("cache_read_input_tokens")),
-            cache_write=_count(counts.get("cache_creation_input_tokens")),
-        ),
-        word(told.get("stop_reason")),
-    )
+    return Parsed(usage.__dict__, told.get("stop_reason")) if _is_model(usage) else NO_ANSWER
 
 
 def content_of(response: httpx2.Response) -> bytes:

@@ -9,7 +9,18 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from sidecar.client.bodies import FIRST_ERROR, Body, Feed, body_of
-from sidecar.model import OK, AttemptRecord, Outcome, RateLimit, Source, Stage, StreamEnd, Verdict, classify_exception
+from sidecar.model import (
+    OK,
+    AttemptRecord,
+    Outcome,
+    RateLimit,
+    Source,
+    Stage,
+    StreamEnd,
+    Usage,
+    Verdict,
+    classify_exception,
+)
 from sidecar.wire.ratelimit import parse_rate_limits
 
 if TYPE_CHECKING:
@@ -24,8 +35,6 @@ _MAX_REQUEST_ID: Final = 128
 
 class Observed:
     """Something with an observer."""
-
-    __slots__ = ("observer",)
 
     observer: "Observer"
 
@@ -43,69 +52,43 @@ def guarded(method: Callable[Concatenate[_S, _P], None]) -> Callable[Concatenate
 
 
 class Attempt(Observed):
-    """One HTTP request."""
+    """One HTTP request.
 
-    __slots__ = (
-        "_body",
-        "_claim",
-        "_content",
-        "_decoded",
-        "_first_byte",
-        "_first_token",
-        "_gap_at",
-        "_headers",
-        "_host",
-        "_limits",
-        "_method",
-        "_number",
-        "_port",
-        "_request_id",
-        "_settled",
-        "_started_at",
-        "_status",
-        "began",
-        "call",
-        "ended_at",
-        "gap",
-        "verdict",
-    )
+    It only keeps what it is told: the record is worked out when it is asked for, which may be a while after the end.
+    """
+
+    # Most attempts never need most of these: what stays as it is here costs nothing.
+    verdict: Verdict | None = None
+    """What it was, once it has ended."""
+    ended_at: float | None = None
+    gap: float = -1.0
+    """The longest wait for a byte of the body so far; below zero while there was none."""
+    gap_at: float = 0.0
+    """When that began."""
+    request_id: str | None = None
+    _status: int | None = None
+    _headers: Sequence[tuple[bytes, bytes]] = ()
+    _decoded: bool = False
+    _limits: tuple[RateLimit, ...] = ()
+    _responded_at: float | None = None
+    _first_token_at: float | None = None
+    _body: Body | None = None
+    _content: bytes | None = None
 
     def __init__(self, call: "Call", number: int, *, method: str, host: str, port: int | None) -> None:
         self.call = call
         self.observer = call.observer
-        self.verdict: Verdict | None = None
-        """What it was, once it has ended."""
-        self.ended_at: float | None = None
         self._number = number
         self._method = method
         self._host = host
         self._port = port
-        self._status: int | None = None
-        self._request_id: str | None = None
-        self._limits: tuple[RateLimit, ...] = ()
-        self._body: Body | None = None
-        self._content: bytes | None = None
-        self._headers: dict[bytes, bytes] = {}
-        self._decoded = False
-        self._first_byte: float | None = None
-        self._first_token: float | None = None
-        self.gap = -1.0
-        """The longest wait for a byte of the body so far; below zero while there was none."""
-        self._gap_at = 0.0
-        self._claim = [None]
-        self._settled = [None]
-        self._started_at = self.observer.wall()
+        self._unended = self._untold = True
         self.began = self.observer.clock()
 
     @property
     def status(self) -> int | None:
         """The HTTP status, once the response has begun."""
         return self._status
-
-    @property
-    def request_id(self) -> str | None:
-        """The API's id of it."""
-        return self._request_id
 
     @property
     def duration(self) -> float:
@@ -120,17 +103,18 @@ class Attempt(Observed):
     def responded(self, status: int, headers: Sequence[tuple[bytes, bytes]], *, decoded: bool) -> None:
         """Take note that the response has begun; ``decoded``: its body comes without its ``content-encoding``."""
         try:
-            call = self.call
-            self._first_byte = self.observer.clock() - self.began
+            self._responded_at = now = self.observer.clock()
             self._status = status
+            call = self.call
             call.ticket.idle()
-            named = {name.lower(): value for name, value in headers}
-            self._headers = named
+            self._headers = headers
             self._decoded = decoded
-            request_id = named.get(b"request-id")
-            if request_id:
-                self._request_id = call.request_id = request_id[:_MAX_REQUEST_ID].decode("ascii", "replace")
-            self._limits = parse_rate_limits(named)
+            for name, value in headers:
+                if name.lower() == b"request-id" and value:
+                    self.request_id = call.request_id = value[:_MAX_REQUEST_ID].decode("ascii", "replace")
+                    break
+            if self.observer.limits.lets_through(now):
+                self._limits = parse_rate_limits(_by_name(headers))
         except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
             self.observer.fault("client.responded", error)
 
@@ -139,7 +123,7 @@ class Attempt(Observed):
         try:
             self._body, feed = body_of(
                 self._status or 0,
-                self._headers,
+                _by_name(self._headers),
                 messages=self.call.endpoint == "messages",
                 stream=self.call.stream,
                 decoded=self._decoded,
@@ -148,15 +132,22 @@ class Attempt(Observed):
             return self.blind(error)
         return feed
 
+    def flows(self, feed: Feed) -> bool:
+        """Whether ``feed`` wants no chunk that is a single event of content, see `SseScanner.flows`."""
+        body = self._body
+        return body is not None and feed == body.feed and body.flows
+
     def learnt(self, now: float) -> None:
         """Take what the body has just told."""
         body = self._body
         if body is not None:
-            if self._first_token is None and body.first_delta:
-                self._first_token = now - self.began
-                self.call.note_first_token(now)
-            if body.complete and self.call.answered is None:
-                self.call.answered = now
+            call = self.call
+            if self._first_token_at is None and body.first_delta:
+                self._first_token_at = now
+                if call.first_token_at is None:
+                    call.first_token_at = now
+            if body.complete and call.answered is None:
+                call.answered = now
 
     def blind(self, error: Exception) -> Feed:
         """Report a fault of ours in looking at the body, and look no further."""
@@ -167,7 +158,7 @@ class Attempt(Observed):
         """Note a wait for the next byte, also for one that did not come."""
         if now - before > self.gap:
             self.gap = now - before
-            self._gap_at = before - self.began
+            self.gap_at = before
 
     @guarded
     def failed(self, error: BaseException, *, stage: Stage) -> None:
@@ -177,18 +168,18 @@ class Attempt(Observed):
     @guarded
     def end(self, end: StreamEnd, error: BaseException | None = None) -> None:
         """Take the end of the body: read, left, or broken by ``error``."""
+        if self.verdict is not None:
+            return
         body = self._body
         if body is None:
-            self._close(classify_exception(error, Stage.READING) if error else Verdict(Outcome.OK))
-            return
-        if self.verdict is None:
+            self._close(classify_exception(error, Stage.READING) if error else OK)
+        else:
             self._close(body.verdict(end, error))
 
     def whole(self, content: bytes) -> None:
         """Take a body that was read in one piece. Of one that is well, the SDK may tell more cheaply what it holds."""
         try:
-            status = self._status or 0
-            if status < FIRST_ERROR and not self.call.stream:
+            if (self._status or 0) < FIRST_ERROR and not self.call.stream:
                 self._content = content
                 self._close(OK)
                 return
@@ -201,16 +192,18 @@ class Attempt(Observed):
 
     def parse(self) -> None:
         """Read the body that was read in one piece, where the SDK has not."""
-        content, self._content = self._content, None
-        if content is None:
+        if self._content is None:
             return
-        feed = self.reading()
-        feed(content)
+        self.reading()(self._content)
+        self.forget()
         if self._body is not None:
             verdict = self._body.verdict(StreamEnd.EOF)
-            self._tell(self._body)
             if verdict.outcome is not Outcome.OK:
                 self.overrule(verdict)
+
+    def forget(self) -> None:
+        """Let go of what the SDK has parsed: the record may be made a while later."""
+        self._content, self._headers = None, ()
 
     @guarded
     def overrule(self, verdict: Verdict) -> None:
@@ -219,62 +212,83 @@ class Attempt(Observed):
         self.settle()
 
     def settle(self) -> None:
-        """Report the attempt, once it has ended."""
-        verdict = self.verdict
-        if verdict is None:
+        """Report the attempt by itself, once it has ended: its call may go on for a while."""
+        if not self.take():
             return
+        span = self.call.span
+        if span is None:
+            self.observer.ended(lambda: [self.record()])
+            return
+        record = self.record()
+        span.attempt(record)
+        self.observer.ended(lambda: [record])
+
+    def take(self) -> bool:
+        """Whether it has ended and nobody has reported it yet: who asks is the one to do so."""
+        if self.verdict is None:
+            return False
         try:
-            self._settled.pop()
-        except IndexError:
-            return
-        call = self.call
+            del self._untold  # in one go: another thread may be asking
+        except AttributeError:
+            return False
+        return True
+
+    def record(self) -> AttemptRecord:
+        """Make its record."""
+        call, began = self.call, self.began
+        verdict = self.verdict or OK
         streamed = call.stream and self.gap >= 0
-        self.observer.attempt(
-            AttemptRecord(
-                source=Source.CLIENT,
-                endpoint=call.endpoint,
-                model=call.model,
-                profile=call.profile,
-                stream=call.stream,
-                number=self._number,
-                started_at=self._started_at,
-                duration=(self.ended_at or self.began) - self.began,
-                outcome=verdict.outcome,
-                phase=verdict.phase,
-                status=self._status,
-                error_type=verdict.error_type,
-                method=self._method,
-                host=self._host,
-                port=self._port,
-                request_id=self._request_id,
-                first_byte=self._first_byte,
-                first_token=self._first_token,
-                max_gap=self.gap if streamed else None,
-                max_gap_at=self._gap_at if streamed else None,
-                limits=self._limits,
-                trace=None if call.span is None else call.span.ref,
-            )
+        return AttemptRecord(
+            source=Source.CLIENT,
+            endpoint=call.endpoint,
+            model=call.model,
+            profile=call.profile,
+            stream=call.stream,
+            number=self._number,
+            started_at=call.started_at + (began - call.began),
+            duration=(self.ended_at or began) - began,
+            outcome=verdict.outcome,
+            phase=verdict.phase,
+            status=self._status,
+            error_type=verdict.error_type,
+            method=self._method,
+            host=self._host,
+            port=self._port,
+            request_id=self.request_id,
+            first_byte=None if self._responded_at is None else self._responded_at - began,
+            first_token=None if self._first_token_at is None else self._first_token_at - began,
+            max_gap=self.gap if streamed else None,
+            max_gap_at=self.gap_at - began if streamed else None,
+            limits=self._limits,
+            trace=None if call.span is None else call.span.ref,
         )
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens, as its body told them."""
+        return None if self._body is None else self._body.usage
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the model stopped, as its body told it."""
+        return None if self._body is None else self._body.stop_reason
 
     def _close(self, verdict: Verdict) -> None:
         try:
-            self._claim.pop()
-        except IndexError:
+            del self._unended  # in one go: of several that tell of the end, the first counts
+        except AttributeError:
             return
         self.ended_at = self.observer.clock()
         self.verdict = verdict
         call = self.call
         call.ticket.idle()
-        if self._body is not None:
-            self._tell(self._body)
         if verdict.outcome is not Outcome.OK:
             self.settle()  # one that ended well may still be overruled by the SDK, which is about to read it
         call.ended(self)
 
-    def _tell(self, body: Body) -> None:
-        call = self.call
-        call.usage = body.usage or call.usage
-        call.stop_reason = body.stop_reason or call.stop_reason
+
+def _by_name(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    return {name.lower(): value for name, value in headers}
 
 
 def _ignore(_: bytes) -> bool:

@@ -58,7 +58,7 @@ def begin_attempt(http: object, request: Any) -> Attempt | None:
         return None
     try:
         url = request.url
-        if _RETRY_COUNT not in request.headers and not url.path.endswith(call.path):
+        if not url.path.endswith(call.path) and _RETRY_COUNT not in request.headers:
             return None  # sent on the way, such as an exchange of tokens
         attempt = call.attempt(method=request.method, host=url.host, port=url.port or _PORTS.get(url.scheme))
         if call.span is not None:

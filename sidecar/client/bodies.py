@@ -56,6 +56,10 @@ class Body(Protocol):
     def complete(self) -> bool:
         """The answer is whole; what follows does not matter."""
 
+    @property
+    def flows(self) -> bool:
+        """What comes next may be only more of the content, see `SseScanner.flows`."""
+
     def verdict(self, end: StreamEnd, error: BaseException | None = None) -> Verdict:
         """Say what the attempt was, now that its body has ended."""
 
@@ -90,6 +94,11 @@ class EventStream:
         """``message_stop`` has come."""
         return self._scanner.complete
 
+    @property
+    def flows(self) -> bool:
+        """Content is passing by."""
+        return self._scanner.flows
+
     def verdict(self, end: StreamEnd, error: BaseException | None = None) -> Verdict:
         """Say what the stream was: what it said of itself counts before how its bytes ended."""
         scanner = self._scanner
@@ -109,6 +118,7 @@ class PlainBody:
 
     first_delta: Final = False
     complete: Final = False
+    flows: Final = False
 
     def __init__(self, *, json: bool, length: int | None, streamed: bool) -> None:
         self.usage: Usage | None = None
@@ -160,6 +170,7 @@ class ErrorBody:
     stop_reason: Final = None
     first_delta: Final = False
     complete: Final = False
+    flows: Final = False
 
     def __init__(self, status: int) -> None:
         self._status = status

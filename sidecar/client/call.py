@@ -9,6 +9,7 @@ from sidecar.client.attempt import Attempt, Observed, guarded
 from sidecar.client.observer import Defaults
 from sidecar.model import (
     OK,
+    AttemptRecord,
     CallRecord,
     Outcome,
     Phase,
@@ -17,13 +18,13 @@ from sidecar.model import (
     Source,
     Stage,
     StreamEnd,
-    Usage,
     Verdict,
     Wait,
     classify_exception,
 )
 
 if TYPE_CHECKING:
+    from sidecar.client.answers import Parsed
     from sidecar.client.observer import CallSpan, Observer
     from sidecar.client.survival import Survival
     from sidecar.policy import BreakerOpen, DeadlineExceeded
@@ -33,32 +34,31 @@ _ABANDONED: Final = frozenset({Outcome.CANCELLED, Outcome.REJECTED})
 
 
 class Call(Observed):
-    """One request as the application made it."""
+    """One request as the application made it.
 
-    __slots__ = (
-        "_attempts",
-        "_began",
-        "_claim",
-        "_last",
-        "_returned",
-        "_started_at",
-        "_waits",
-        "answered",
-        "endpoint",
-        "first_token",
-        "host",
-        "http",
-        "model",
-        "path",
-        "profile",
-        "request_id",
-        "span",
-        "stop_reason",
-        "stream",
-        "survival",
-        "ticket",
-        "usage",
-    )
+    It only keeps what it is told: the record is worked out when it is asked for, which may be a while after the end.
+    """
+
+    # Most calls never need most of these: what stays as it is here costs nothing.
+    host: str = ""
+    request_id: str | None = None
+    """The API's id of the last attempt."""
+    first_token_at: float | None = None
+    answered: float | None = None
+    """When the answer was whole, of a stream that may have gone on."""
+    span: "CallSpan | None" = None
+    """The trace it is part of, while anybody traces."""
+    survival: "Survival | None" = None
+    """What a policy does for it, if it is under one."""
+    _fate: RetryResult | None = None
+    """What became of its retries, as its policy saw it."""
+    _attempts: int = 0
+    _last: Attempt | None = None
+    _waits: tuple[Wait, ...] = ()
+    _told: "Answer | Parsed | None" = None
+    _returned: bool = False
+    _ended_at: float = 0.0
+    _verdict: Verdict = OK
 
     def __init__(
         self,
@@ -79,24 +79,10 @@ class Call(Observed):
         self.stream = stream
         self.http = http
         """The HTTP client its attempts go through; others' requests in the same context are not its own."""
-        self.host = ""
-        self.request_id: str | None = None
-        self.first_token: float | None = None
-        self.answered: float | None = None
-        self.usage: Usage | None = None
-        self.stop_reason: str | None = None
-        self.span: CallSpan | None = None
-        """The trace it is part of, while anybody traces."""
-        self.survival: Survival | None = None
-        """What a policy does for it, if it is under one."""
-        self._claim = [None]
-        self._attempts = 0
-        self._last: Attempt | None = None
-        self._waits: list[Wait] = []
-        self._returned = False
         self.ticket = observer.telemetry.in_flight.begin(endpoint, model, profile=profile, stream=stream)
-        self._started_at = observer.wall()
-        self._began = observer.clock()
+        self._unended = True
+        self.started_at = observer.wall()
+        self.began = observer.clock()
 
     @property
     def last(self) -> Attempt | None:
@@ -120,7 +106,7 @@ class Call(Observed):
         self.ticket.waiting()
         return attempt
 
-    def returned(self, told: "Answer | None") -> None:
+    def returned(self, told: "Answer | Parsed | None") -> None:
         """Take note that the SDK has handed its answer over; where that is still to be read, the call goes on.
 
         ``told``: what the answer says, where the SDK has parsed it.
@@ -128,13 +114,16 @@ class Call(Observed):
         try:
             self._returned = True
             last = self._last
-            if told is not None:
-                self.usage, self.stop_reason = told.usage, told.stop_reason
-            elif last is not None:
-                last.parse()
             if last is None:
+                self._told = told
                 self._end(OK)  # a middleware answered without sending anything
-            elif last.verdict is not None:
+                return
+            if told is None:
+                last.parse()
+            else:
+                self._told = told
+                last.forget()
+            if last.verdict is not None:
                 self._end(last.verdict)
         except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
             self.observer.fault("client.returned", error)
@@ -181,18 +170,13 @@ class Call(Observed):
         if self.span is not None:
             self.span.rejected(breaker, getattr(refusal, "retry_after", None))
 
-    def note_first_token(self, now: float) -> None:
-        """Note when the first token of the answer came."""
-        if self.first_token is None:
-            self.first_token = now - self._began
-
     def _wait(self, before: Attempt, now: float, *, completed: bool = True) -> None:
         verdict = before.verdict
         if verdict is not None and verdict.outcome is not Outcome.OK and before.ended_at is not None:
-            at = before.ended_at - self._began
+            at = before.ended_at - self.began
             seconds = max(0.0, now - before.ended_at)
             wait = Wait(reason=verdict.outcome, at=at, seconds=seconds, completed=completed)
-            self._waits.append(wait)
+            self._waits = (*self._waits, wait)
             if self.span is not None:
                 self.span.waited(wait)
 
@@ -206,7 +190,7 @@ class Call(Observed):
             model=self.model,
             profile=self.profile,
             stream=self.stream,
-            started_at=self._started_at,
+            started_at=self.started_at,
             host=self.host,
             port=port,
         )
@@ -222,49 +206,68 @@ class Call(Observed):
 
     def _end(self, verdict: Verdict) -> None:
         try:
-            self._claim.pop()
-        except IndexError:
+            del self._unended  # in one go: of several that tell of the end, the first counts
+        except AttributeError:
             return
         self.ticket.end()
-        observer = self.observer
-        now = observer.clock()
+        self._ended_at = self.observer.clock()
+        self._verdict = verdict if self.survival is None else self._survived(self.survival, verdict)
+        self.http = None  # whoever keeps the record waiting does not keep the client
+        span, last = self.span, self._last
+        if span is not None:
+            if last is not None:
+                last.settle()
+            if span.open:  # whoever looks at traces may be asking for them next: only the counting can wait
+                record = self._record(last)
+                self._last = None
+                span.end(record)
+                self.observer.ended(lambda: [record])
+                return
+        self.observer.ended(self._records)
+
+    def _survived(self, survival: "Survival", verdict: Verdict) -> Verdict:
+        """Give back at once what a policy holds for the call; the records may be made later."""
+        try:
+            verdict, self._fate = survival.ended(verdict, self._last)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
+            self.observer.fault("client.survival", error)
+        return verdict
+
+    def _records(self) -> list[AttemptRecord | CallRecord]:
+        """Make the record of the call, and before it that of its last attempt where that is not told yet."""
         last = self._last
-        if last is not None:
-            last.settle()
-        retry_result = None
-        if self.survival is None:
-            retry_result = self._retry_result(verdict)
-        else:
-            try:
-                verdict, retry_result = self.survival.ended(verdict, last)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
-                observer.fault("client.survival", error)
+        self._last = None  # the attempt holds the call: together they would be left to the garbage collector
+        record = self._record(last)
+        return [last.record(), record] if last is not None and last.take() else [record]
+
+    def _record(self, last: Attempt | None) -> CallRecord:
+        verdict = self._verdict
+        told = self._told or last
+        usage = None if told is None else told.usage
+        duration = self._ended_at - self.began
+        first_token = None if self.first_token_at is None else self.first_token_at - self.began
         output_seconds = None
-        if self.first_token is not None and self.usage is not None:
-            output_seconds = max(0.0, (self.answered or now) - self._began - self.first_token)
-        record = CallRecord(
+        if first_token is not None and usage is not None:
+            output_seconds = max(0.0, (self.answered or self._ended_at) - self.began - first_token)
+        return CallRecord(
             source=Source.CLIENT,
             endpoint=self.endpoint,
             model=self.model,
             profile=self.profile,
             stream=self.stream,
-            started_at=self._started_at,
-            duration=now - self._began,
+            started_at=self.started_at,
+            duration=duration,
             outcome=verdict.outcome,
             phase=verdict.phase,
             attempts=self._attempts,
-            waits=tuple(self._waits),
-            retry_result=retry_result,
+            waits=self._waits,
+            retry_result=self._retry_result(verdict) if self.survival is None else self._fate,
             error_type=verdict.error_type,
             host=self.host,
             request_id=self.request_id,
-            first_token=self.first_token,
+            first_token=first_token,
             output_seconds=output_seconds,
-            usage=self.usage,
-            stop_reason=self.stop_reason,
+            usage=usage,
+            stop_reason=None if told is None else told.stop_reason,
             trace=None if self.span is None else self.span.ref,
         )
-        if self.span is not None:
-            self.span.end(record)
-        observer.call(record)
-        self._last = None  # the attempt holds the call: together they would be left to the garbage collector

@@ -105,17 +105,15 @@ def _observer(telemetry: Reporter | None, profile: Profile | str | None, policy:
 
 
 def _tracing(telemetry: Reporter) -> Tracing | None:
-    """Give the tracing that takes the attempts of this telemetry: one for each, made when first asked for."""
+    """Give the tracing of what goes to this telemetry: one for each, made when first asked for."""
     with _LOCK:
-        add_sink = getattr(telemetry, "add_sink", None)
-        if add_sink is None:
+        if not hasattr(telemetry, "add_sink"):
             return None
         tracing = _TRACINGS.get(telemetry)
         if tracing is None:
             from sidecar.telemetry.traces import Tracing as Traces  # noqa: PLC0415  # loads when it is used
 
             tracing = _TRACINGS[telemetry] = Traces()
-            add_sink(tracing)
         return tracing
 
 

@@ -4,10 +4,10 @@ Loads neither the SDK nor OpenTelemetry.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.model import AttemptRecord, CallRecord, Profile, Source, TraceRef, Wait
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from sidecar.telemetry import InFlight
 
 
+Maker = Callable[[], Iterable[AttemptRecord | CallRecord]]
+"""Makes the records of something that has ended."""
+
+
 class Reporter(Protocol):
-    """What is needed of a `Telemetry`."""
+    """What is needed of a `Telemetry`. One that has its ``ended(Maker)``, too, decides when the records are made."""
 
     @property
     def in_flight(self) -> "InFlight":
@@ -43,8 +47,15 @@ class CallSpan(Protocol):
     def ref(self) -> TraceRef:
         """What the records of the call carry as ``trace``."""
 
+    @property
+    def open(self) -> bool:
+        """Whether ``end`` can still add to it."""
+
     def headers(self) -> Mapping[str, str]:
         """Headers that pass the trace on; empty when the SDK sends them itself."""
+
+    def attempt(self, record: AttemptRecord, /) -> None:
+        """Make the span of one of its attempts."""
 
     def waited(self, wait: Wait, /) -> None:
         """Note a pause between two attempts."""
@@ -74,6 +85,25 @@ class Tracing(Protocol):
         """Give the span of the call whose first request is about to be sent; None while nobody traces."""
 
 
+class Pace:
+    """Lets one in ten a second through, or all that are rarer."""
+
+    __slots__ = ("_due",)
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def lets_through(self, now: float) -> bool:
+        """Whether it is time again."""
+        if now < self._due:
+            return False
+        self._due = now + _PAUSE
+        return True
+
+
+_PAUSE: Final = 0.1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
     """How the calls of a client, or of a whole process, are observed."""
@@ -84,22 +114,31 @@ class Observer:
     tracing: Tracing | None = None
     policies: "Policies | bool | None" = None
     """What keeps its calls alive; False: nothing; None: what `configure` says."""
-    clock: Callable[[], float] = time.perf_counter
+    clock: Callable[[], float] = time.monotonic
+    """Also the one of the telemetry's ``in_flight``."""
     wall: Callable[[], float] = time.time
+    limits: Pace = field(default_factory=Pace)
+    """When to read rate limits again: only the newest are ever shown, and reading them costs more than all the rest."""
 
-    def attempt(self, record: AttemptRecord) -> None:
-        """Report an attempt; never raises."""
+    def ended(self, records: Maker) -> None:
+        """Report something that has ended; never raises."""
         try:
-            self.telemetry.attempt(record)
+            later = getattr(self.telemetry, "ended", None)
+            if later is not None:
+                later(records)
+                return
+            made = records()
         except Exception as error:  # noqa: BLE001  # a broken way out must not reach the call
-            self.fault("client.attempt", error)
-
-    def call(self, record: CallRecord) -> None:
-        """Report a call; never raises."""
-        try:
-            self.telemetry.call(record)
-        except Exception as error:  # noqa: BLE001  # the same
-            self.fault("client.call", error)
+            self.fault("client.ended", error)
+            return
+        for record in made:
+            try:
+                if isinstance(record, CallRecord):
+                    self.telemetry.call(record)
+                else:
+                    self.telemetry.attempt(record)
+            except Exception as error:  # noqa: BLE001  # the same
+                self.fault("client.ended", error)
 
     def fault(self, where: str, error: BaseException) -> None:
         """Report a fault of ours. It must not reach the call, so nothing is let out of here either."""

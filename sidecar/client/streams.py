@@ -14,6 +14,7 @@ import httpx2
 from sidecar.client.attempt import Attempt
 from sidecar.client.bodies import Feed
 from sidecar.model import StreamEnd
+from sidecar.wire.sse import CONTENT, EVENT, LF, NAME_AT
 
 _JSON_MODULES: Final = frozenset({"json", "json.decoder", "json.scanner"})
 
@@ -43,26 +44,36 @@ class _ObservedSync(_Observed, httpx2.SyncByteStream):
     _body: httpx2.SyncByteStream
 
     def __iter__(self) -> Iterator[bytes]:
-        attempt, ticket = self._attempt, self._attempt.call.ticket
-        clock, waiting, idle, feed = attempt.observer.clock, ticket.waiting, ticket.idle, self._feed
-        before = clock()
+        attempt, feed = self._attempt, self._feed
+        clock, flight = attempt.observer.clock, attempt.call.ticket.flight
+        gap, flows = attempt.gap, False
+        before = flight.silent_since = clock()
         try:
-            waiting()
             for chunk in self._body:  # once a chunk: what is done in here must be cheap
                 now = clock()
-                idle()
-                if now - before > attempt.gap:
+                flight.silent_since = None
+                if now - before > gap:
+                    gap = now - before
                     attempt.waited(before, now)
                 try:
-                    if feed(chunk):
-                        attempt.learnt(now)
+                    if (
+                        flows
+                        and len(chunk) > NAME_AT
+                        and chunk[-1] == LF
+                        and chunk[NAME_AT] == CONTENT
+                        and chunk.rfind(EVENT) == 0
+                    ):
+                        pass  # the usual, told apart here, as a call would cost as much again: see `SseScanner.flows`
+                    else:
+                        if feed(chunk):
+                            attempt.learnt(now)
+                        flows = attempt.flows(feed)
                 except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
-                    feed = attempt.blind(error)
+                    feed, flows = attempt.blind(error), False
                 yield chunk
-                waiting()
-                before = clock()
+                before = flight.silent_since = clock()
         except GeneratorExit:
-            idle()
+            flight.silent_since = None
             raise
         except BaseException as error:
             attempt.waited(before, clock())
@@ -92,33 +103,32 @@ class _AsyncReading:
     Not a generator: one that is dropped half-way would have to be finished by the event loop in a task of its own.
     """
 
-    __slots__ = ("_attempt", "_chunks", "_clock", "_feed")
+    __slots__ = ("_attempt", "_chunks", "_clock", "_feed", "_flight")
 
     def __init__(self, body: httpx2.AsyncByteStream, attempt: Attempt, feed: Feed) -> None:
         self._chunks = body.__aiter__()
         self._feed = feed
         self._attempt = attempt
         self._clock = attempt.observer.clock
+        self._flight = attempt.call.ticket.flight
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        attempt = self._attempt
-        ticket = attempt.call.ticket
-        ticket.waiting()
-        before = self._clock()
+        attempt, clock, flight = self._attempt, self._clock, self._flight
+        before = flight.silent_since = clock()
         try:
             chunk = await self._chunks.__anext__()
         except StopAsyncIteration:
             attempt.end(StreamEnd.EOF)
             raise
         except BaseException as error:
-            attempt.waited(before, self._clock())
+            attempt.waited(before, clock())
             attempt.end(StreamEnd.EOF, error)
             raise
-        now = self._clock()
-        ticket.idle()
+        now = clock()
+        flight.silent_since = None
         if now - before > attempt.gap:
             attempt.waited(before, now)
         try:

@@ -101,6 +101,7 @@ class Survival:
 
     def ended(self, verdict: Verdict, attempt: "Attempt | None") -> tuple[Verdict, RetryResult | None]:
         """Tell how the call ended. Gives its verdict and the fate of its retries, as the policy saw them."""
+        self._before = None  # attempts hold their call, and it holds this
         if self._sending:
             duration = 0.0 if attempt is None else attempt.duration
             status = None if attempt is None else attempt.status

@@ -13,40 +13,44 @@ Key = tuple[str, ...]
 """Label values: endpoint, model, source."""
 
 
-class _Flight:
+class Flight:
+    """What is shown of a call under way."""
+
     __slots__ = ("began", "key", "silent_since")
 
     def __init__(self, key: Key, began: float) -> None:
         self.key: Final = key
         self.began: Final = began
         self.silent_since: float | None = None
+        """Since when the next byte is waited for, by the clock of its `InFlight`; None while nobody waits."""
 
 
 class Ticket:
     """One call under way. Marks may come from any thread; a ticket that is lost counts as ended."""
 
-    __slots__ = ("_clock", "_flight", "_live")
+    __slots__ = ("_clock", "_live", "flight")
 
-    def __init__(self, flight: _Flight, live: set[_Flight], clock: Callable[[], float]) -> None:
-        self._flight = flight
+    def __init__(self, flight: Flight, live: set[Flight], clock: Callable[[], float]) -> None:
+        self.flight: Final = flight
+        """For loops that mark each chunk, and have read the clock for it already."""
         self._live = live
         self._clock = clock
         live.add(flight)
 
     def waiting(self) -> None:
         """Mark that the wait for the next byte begins now: call it before each read."""
-        self._flight.silent_since = self._clock()
+        self.flight.silent_since = self._clock()
 
     def idle(self) -> None:
         """Mark that nobody waits for a byte: it came, or the application pauses between two reads."""
-        self._flight.silent_since = None
+        self.flight.silent_since = None
 
     def end(self) -> None:
         """Mark the end of the call; doing so again changes nothing."""
-        self._live.discard(self._flight)
+        self._live.discard(self.flight)
 
     def __del__(self) -> None:
-        self._live.discard(self._flight)
+        self._live.discard(self.flight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class InFlight:
     def __init__(self, admit: Callable[[Start], tuple[Key, bool]], clock: Callable[[], float]) -> None:
         self._admit: Final = admit
         self._clock: Final = clock
-        self._live: Final[set[_Flight]] = set()
+        self._live: Final[set[Flight]] = set()
         self._known: Final[dict[tuple[object, ...], Key]] = {}
         # What was once under way stays visible as 0. The label guard bounds it.
         self._seen: Final[dict[Key, None]] = {}
@@ -103,7 +107,7 @@ class InFlight:
             self._seen[key] = None
             if stable:
                 self._known[start] = key
-        return Ticket(_Flight(key, self._clock()), self._live, self._clock)
+        return Ticket(Flight(key, self._clock()), self._live, self._clock)
 
     def loads(self) -> dict[Key, Load]:
         """Work out the gauges as of now."""

@@ -2,9 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Final
 
 _LOGGER: Final = logging.getLogger("sidecar.telemetry")
@@ -14,7 +13,7 @@ _INERT: Final = frozenset({"ProxyTracerProvider", "NoOpTracerProvider", "_ProxyM
 """By name, for some are private: what stands in while the application has set no provider, or switched it off."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Api:
     """Where a part of OpenTelemetry's API keeps the provider that was set, and how to ask for it."""
 
@@ -49,10 +48,23 @@ def active_provider(api: Api) -> Any:
     return None if type(provider).__name__ in _INERT else provider
 
 
-@contextmanager
-def guarded() -> Iterator[None]:
+class _Guarded:
+    """Not a generator with ``@contextmanager``: those cost more than most of what they would guard."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        _LOGGER.debug("tracing a call failed: %s", type(error).__name__)  # its text may quote content
+        return True
+
+
+_GUARDED: Final = _Guarded()
+
+
+def guarded() -> _Guarded:
     """Swallow what samplers, processors and propagators of the application raise: no call may suffer from them."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001  # whatever it is; its text may quote content
-        _LOGGER.debug("tracing a call failed: %s", type(error).__name__)
+    return _GUARDED

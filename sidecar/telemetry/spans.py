@@ -49,16 +49,28 @@ class Beginning:
 class SdkSpan:
     """The SDK's own span of the call under way: we add to it, and leave its life to the SDK."""
 
-    __slots__ = ("_span", "_started_at", "ref")
+    __slots__ = ("_span", "_started_at", "_tracer", "ref")
 
-    def __init__(self, span: Span, started_at: float) -> None:
+    def __init__(self, tracer: Tracer, span: Span, started_at: float) -> None:
+        self._tracer: Final = tracer
         self._span: Final = span
         self._started_at: Final = started_at
         self.ref: Final = _ref(span)
 
+    @property
+    def open(self) -> bool:
+        """Whether it can still be added to: the SDK ends its own before it hands over an answer in one piece."""
+        return self._span.is_recording()
+
     def headers(self) -> Mapping[str, str]:
         """Return nothing: the SDK sends its own."""
         return {}
+
+    def attempt(self, record: AttemptRecord, /) -> None:
+        """Make the span of a finished attempt, below this one."""
+        if self.ref.sampled:
+            with guarded():
+                _record_attempt(self._tracer, record, trace.set_span_in_context(self._span, Context()))
 
     def waited(self, wait: Wait, /) -> None:
         """Note a pause between two attempts."""
@@ -82,6 +94,11 @@ class OwnSpan(SdkSpan):
 
     __slots__ = ()
 
+    @property
+    def open(self) -> bool:
+        """Whether it can still be added to: until we end it, and that we always do."""
+        return True
+
     def headers(self) -> Mapping[str, str]:
         """Return the trace's headers, as the application's propagators write them."""
         carrier: dict[str, str] = {}
@@ -98,13 +115,13 @@ class OwnSpan(SdkSpan):
             self._span.end(_nanoseconds(record.started_at, record.duration))
 
 
-def current_sdk_span(started_at: float) -> SdkSpan | None:
+def current_sdk_span(tracer: Tracer, started_at: float) -> SdkSpan | None:
     """Return the current span if it is the SDK's own of a call."""
     span = trace.get_current_span()
     scope = getattr(span, "instrumentation_scope", None)  # only the SDK's spans that record have one
     if scope is None or not scope.name.startswith(semconv.SDK_SCOPE) or getattr(span, "kind", None) != SpanKind.CLIENT:
         return None
-    return SdkSpan(span, started_at)
+    return SdkSpan(tracer, span, started_at)
 
 
 def start_call(tracer: Tracer, beginning: Beginning, parent: TraceRef | None) -> OwnSpan:
@@ -129,14 +146,18 @@ def start_call(tracer: Tracer, beginning: Beginning, parent: TraceRef | None) ->
         attributes=attributes,
         start_time=_nanoseconds(beginning.started_at),
     )
-    return OwnSpan(span, beginning.started_at)
+    return OwnSpan(tracer, span, beginning.started_at)
 
 
 def record_attempt(tracer: Tracer, record: AttemptRecord) -> None:
     """Make the span of a finished attempt, under its call's."""
+    _record_attempt(tracer, record, Context() if record.trace is None else context_under(record.trace))
+
+
+def _record_attempt(tracer: Tracer, record: AttemptRecord, parent: Context) -> None:
     span = tracer.start_span(
         _name_of_attempt(record),
-        context=Context() if record.trace is None else context_under(record.trace),
+        context=parent,
         kind=SpanKind.CLIENT,
         attributes=_attributes_of_attempt(record),
         start_time=_nanoseconds(record.started_at),

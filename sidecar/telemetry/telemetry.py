@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from sidecar._version import __version__
 from sidecar.model import AttemptRecord, CallRecord, Phase, Profile, Source
 from sidecar.telemetry import families as f
+from sidecar.telemetry.backlog import Backlog, Maker, Record
 from sidecar.telemetry.breaker import Breaker
 from sidecar.telemetry.families import BY_NAME, FAMILIES, UNEXPOSED, Family, Kind
 from sidecar.telemetry.fork import survive_forks
@@ -79,6 +80,7 @@ class Telemetry:
         self.in_flight = InFlight(self._admit_flight, clock)
         self._sinks: tuple[Sink, ...] = ()
         self._askers: tuple[Callable[[], None], ...] = ()
+        self._backlog: Final = Backlog(self._store, self._count_only, partial(self.internal_error, "backlog"))
         self._logged: Final[set[str]] = set()
         self._process = _process_name()
         self._inherited: Mapping[Key, float] = {}
@@ -104,6 +106,23 @@ class Telemetry:
         if self._count(self._recorder.call, record, self.call):
             for sink in self._sinks:
                 self._tell(sink, sink.call, record)
+
+    def ended(self, records: Maker) -> None:
+        """Take the records of something that has ended, still to be made: they are counted before anybody reads.
+
+        While there is a sink, it gets them at once; one that is added later does not get what ended before it.
+        """
+        if not self._sinks:
+            self._backlog.add(records)
+            return
+        try:
+            for record in records():
+                if isinstance(record, CallRecord):
+                    self.call(record)
+                else:
+                    self.attempt(record)
+        except Exception as error:  # noqa: BLE001  # whatever it is, no call suffers from it
+            self.internal_error("backlog", error)
 
     def breaker(self, name: str, *, source: Source | None = None) -> Breaker:
         """Return the series of the breaker ``host/model``."""
@@ -182,6 +201,7 @@ class Telemetry:
 
     def collect(self) -> Iterator[FamilyView]:
         """Yield every family with its series as of now."""
+        self._backlog.settle()
         self._ask()
         gauges: dict[str, list[tuple[tuple[str, ...], float]]] = {}
         for sample in self.gauges():
@@ -201,6 +221,7 @@ class Telemetry:
 
     def snapshot(self) -> GaugeSnapshot:
         """Return what this process knows beyond its records: what the socket sends each second."""
+        self._backlog.settle()
         self._ask()
         return GaugeSnapshot(
             process=self._process,
@@ -254,6 +275,12 @@ class Telemetry:
         return next(view for view in self.collect() if view.family is family)
 
     # How records are counted, and faults swallowed.
+
+    def _count_only(self, record: Record) -> None:
+        if isinstance(record, CallRecord):
+            self._count(self._recorder.call, record, self.call)
+        else:
+            self._count(self._recorder.attempt, record, self.attempt)
 
     def _count(self, count: Callable[[_Record], None], record: _Record, again: Callable[[_Record], None]) -> bool:
         store = self._store

@@ -27,8 +27,15 @@ class CallSpan(Protocol):
     def ref(self) -> TraceRef:
         """What the records of the call carry as ``trace``."""
 
+    @property
+    def open(self) -> bool:
+        """Whether ``end`` can still add to it."""
+
     def headers(self) -> Mapping[str, str]:
         """Return the headers that pass the trace on to the upstream; empty when the SDK sends them itself."""
+
+    def attempt(self, record: AttemptRecord, /) -> None:
+        """Make the span of one of its attempts, for who is not a sink of records."""
 
     def waited(self, wait: Wait, /) -> None:
         """Note a pause between two attempts, once it is over."""
@@ -69,11 +76,16 @@ class Tracing:
         one, and is used. Where it has none, one is begun at ``started_at`` (Unix seconds), under ``parent`` or else
         the current span; then ``end`` it.
         """
+        if self._given is None and active_provider(TRACES) is None:
+            return None  # the usual, and once a call: before all that costs something
         with guarded():
             tracer = self._tracer()
             if tracer is not None:
                 from sidecar.telemetry import spans  # noqa: PLC0415  # imports OpenTelemetry
 
+                of_the_sdk = spans.current_sdk_span(tracer, started_at)
+                if of_the_sdk is not None:
+                    return of_the_sdk
                 beginning = spans.Beginning(
                     source=source,
                     endpoint=endpoint,
@@ -84,7 +96,7 @@ class Tracing:
                     host=host,
                     port=port,
                 )
-                return spans.current_sdk_span(started_at) or spans.start_call(tracer, beginning, parent)
+                return spans.start_call(tracer, beginning, parent)
         return None
 
     def attempt(self, record: AttemptRecord, /) -> None:

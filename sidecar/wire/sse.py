@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 PAYLOAD_LIMIT: Final = 64 * 1024
 """A longer payload of an event that is read is taken as unreadable."""
 
-_EVENT: Final = b"event:"
+EVENT: Final = b"event:"
+LF: Final = ord("\n")
+NAME_AT: Final = len("event: ")
+CONTENT: Final = ord("c")
+"""What the names of the events of content begin with, and no name that matters otherwise."""
+
 _BLOCK: Final = b"event: content_block_"
 _MESSAGE: Final = b"event: message_"
+_HELD: Final = 4096  # a longer payload is read at once; those of the API have a few hundred bytes
+_MANY: Final = 8  # as are so many of them: the API sends two
 _LINE_LIMIT: Final = 64  # enough to tell an event's name
 _ENDS: Final = frozenset(b"\r\n")
 _READ: Final = frozenset({b"message_start", b"message_delta", b"error"})
@@ -31,18 +38,19 @@ class SseScanner:
     __slots__ = (
         "_after_cr",
         "_line",
+        "_malformed",
+        "_model",
         "_name",
         "_overlong",
         "_payload",
         "_quiet",
         "_skip",
+        "_stop_reason",
+        "_unread",
+        "_usage",
         "complete",
         "error",
         "first_delta",
-        "malformed",
-        "model",
-        "stop_reason",
-        "usage",
     )
 
     def __init__(self) -> None:
@@ -52,11 +60,11 @@ class SseScanner:
         """``message_stop`` has been seen."""
         self.error: ApiError | None = None
         """The first ``event: error``."""
-        self.malformed = False
-        """A payload that was read is not what the API sends: an SDK fails on it too."""
-        self.usage: Usage | None = None
-        self.model: str | None = None
-        self.stop_reason: str | None = None
+        self._malformed = False
+        self._usage: Usage | None = None
+        self._model: str | None = None
+        self._stop_reason: str | None = None
+        self._unread: list[tuple[bytes, bytearray]] = []  # decoded when they are asked for, out of the stream's way
         self._name = b""  # of the event that is being received
         self._payload: bytearray | None = None  # its data, when it is one of those that are read
         self._overlong = False
@@ -65,13 +73,50 @@ class SseScanner:
         self._after_cr = False  # the last byte was a CR, whose LF may come next
         self._quiet = False  # content flows: chunks in which only more of it begins need no closer look
 
+    @property
+    def malformed(self) -> bool:
+        """A payload that was read is not what the API sends: an SDK fails on it too."""
+        self._catch_up()
+        return self._malformed
+
+    @property
+    def usage(self) -> "Usage | None":
+        """Tokens as told so far."""
+        self._catch_up()
+        return self._usage
+
+    @property
+    def model(self) -> str | None:
+        """The model that answers."""
+        self._catch_up()
+        return self._model
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the model stopped."""
+        self._catch_up()
+        return self._stop_reason
+
+    @property
+    def flows(self) -> bool:
+        """Content flows, and the next chunk begins with a line: one that is a single event of it need not be fed.
+
+        That is when ``chunk[-1] == LF and chunk[NAME_AT] == CONTENT and chunk.rfind(EVENT) == 0``. Who has to save
+        even the call asks so itself.
+        """
+        return self._quiet and not self._skip
+
     def feed(self, chunk: bytes) -> bool:
-        """Take the next chunk; True when an attribute has changed."""
-        if self._quiet and chunk.count(_EVENT) == chunk.count(_BLOCK):
-            if chunk.endswith(b"\n"):  # the usual: whole events
+        """Take the next chunk; True when an attribute may have changed."""
+        if self._quiet:
+            if len(chunk) > NAME_AT and chunk[-1] == LF and chunk[NAME_AT] == CONTENT and chunk.rfind(EVENT) == 0:
                 self._skip = False
                 return False
-            return not self._pass_by(chunk) and self._scan(chunk)
+            if chunk.count(EVENT) == chunk.count(_BLOCK):
+                if chunk.endswith(b"\n"):  # several whole events
+                    self._skip = False
+                    return False
+                return not self._pass_by(chunk) and self._scan(chunk)
         return self._look(chunk)
 
     def _look(self, chunk: bytes) -> bool:
@@ -101,7 +146,7 @@ class SseScanner:
             return False
         if tail and (start or not self._skip):
             # All that is left to know is whether an event's name begins here.
-            self._skip = tail[:6] != _EVENT[: len(tail)]
+            self._skip = tail[:6] != EVENT[: len(tail)]
             if not self._skip:
                 self._quiet = False
                 self._line += tail[:_LINE_LIMIT]
@@ -154,7 +199,7 @@ class SseScanner:
         line = self._line
         line += piece[: PAYLOAD_LIMIT + 1 - len(line)] if self._payload is not None else piece[:_LINE_LIMIT]
         head = bytes(line[:6])
-        if head == _EVENT[: len(head)]:
+        if head == EVENT[: len(head)]:
             del line[_LINE_LIMIT:]
         elif self._payload is None or head[:5] != b"data:"[: len(head)]:
             line.clear()
@@ -187,27 +232,36 @@ class SseScanner:
             return True
         if name not in _READ or payload is None:
             return False
-        data = None if overlong else _decode(payload)
         if name == b"error":
             # An SDK raises on it whatever its payload says.
-            self.error = self.error or parse_api_error(data)
-        elif not isinstance(data, dict):
-            self.malformed = True
-        else:
-            self._read(name, data)
+            self.error = self.error or parse_api_error(None if overlong else _decode(payload))
+            return True
+        self._unread.append((name, bytearray() if overlong else payload))
+        if len(payload) > _HELD or len(self._unread) > _MANY:
+            self._catch_up()
         return True
+
+    def _catch_up(self) -> None:
+        """Read the payloads that came since."""
+        while self._unread:
+            name, payload = self._unread.pop(0)
+            data = _decode(payload)
+            if isinstance(data, dict):
+                self._read(name, data)
+            else:
+                self._malformed = True
 
     def _read(self, name: bytes, data: dict[str, Any]) -> None:
         if name == b"message_start":
             message = data.get("message")
             if isinstance(message, dict):
-                self.model = word(message.get("model"))
-                self.usage = merge_usage(message.get("usage"), self.usage)
+                self._model = word(message.get("model"))
+                self._usage = merge_usage(message.get("usage"), self._usage)
             return
-        self.usage = merge_usage(data.get("usage"), self.usage)
+        self._usage = merge_usage(data.get("usage"), self._usage)
         delta = data.get("delta")
         if isinstance(delta, dict):
-            self.stop_reason = word(delta.get("stop_reason")) or self.stop_reason
+            self._stop_reason = word(delta.get("stop_reason")) or self._stop_reason
 
 
 def _decode(payload: bytearray) -> Any:

@@ -122,6 +122,18 @@ def test_a_stream_is_timed_from_the_start_of_its_call_and_pauses_are_no_gaps(see
     assert (record.usage, record.stop_reason) == (Usage(input=7, output=20), "end_turn")
 
 
+def test_rate_limits_are_read_ten_times_a_second_at_most(seen: Any, clock: Clock) -> None:
+    observer = Observer(telemetry=seen, clock=clock, wall=clock.wall)
+    for pause in (0.0, 0.0625, 0.0625, 0.0, 5.0):
+        clock.pass_(pause)
+        call = Call(observer, endpoint="messages", path="/", model="m", profile=Profile.DEFAULT, stream=False)
+        one = attempt(call)
+        one.responded(200, HEADERS, decoded=True)
+        one.whole(b"{}")
+        call.returned(None)
+    assert [len(record.limits) for record in seen.attempts] == [1, 0, 1, 0, 1]
+
+
 def test_a_wait_that_ends_in_a_timeout_is_a_gap_too(seen: Any, clock: Clock) -> None:
     call = begin(seen, clock, stream=True)
     one = attempt(call)

@@ -258,8 +258,6 @@ def test_calls_leave_nothing_to_the_garbage_collector(
     born: list[weakref.ref[Call]] = []
 
     class Watched(Call):
-        __slots__ = ("__weakref__",)
-
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             born.append(weakref.ref(self))

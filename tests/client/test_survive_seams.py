@@ -274,9 +274,13 @@ class Span:
     """Notes what it is told of a call."""
 
     ref = TraceRef(trace_id="1" * 32, span_id="2" * 16)
+    open = True
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+
+    def attempt(self, record: Any) -> None:
+        self.told.append(("attempt", record.outcome.value))
 
     def headers(self) -> dict[str, str]:
         return {}
@@ -310,7 +314,7 @@ def test_the_span_of_a_call_is_told_of_its_rejection(kind: Kind, seen: Any, chao
         kind.create(client(), ask)
     name = f"127.0.0.1/{ask['model']}"
     assert [span.told for span in spans] == [
-        [("ended", "overloaded")],
+        [("attempt", "overloaded"), ("ended", "overloaded")],
         [("rejected", name, True), ("ended", "rejected")],
     ]
 
@@ -328,7 +332,6 @@ def test_the_sdks_span_stays_one_and_has_a_child_for_each_attempt(kind: Kind, ch
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     telemetry = Telemetry()
     tracing = Tracing(provider)
-    telemetry.add_sink(tracing)
     client = kind.client(telemetry, chaos.url, policy=policy(), open_telemetry={"tracer_provider": provider})
     client.__dict__["_sidecar"] = replace(client.__dict__["_sidecar"], tracing=tracing)
     kind.create(client, faulty(ask, "529,529,ok"))

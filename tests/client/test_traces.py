@@ -32,9 +32,7 @@ def provider(exporter: InMemorySpanExporter) -> TracerProvider:
 def traced(provider: TracerProvider) -> Iterator[Telemetry]:
     """Install with a provider of the test's own: the global one can be set only once in a process."""
     telemetry = Telemetry()
-    tracing = Tracing(provider)
-    telemetry.add_sink(tracing)
-    seam._TRACINGS[telemetry] = tracing
+    seam._TRACINGS[telemetry] = Tracing(provider)
     sidecar.install(telemetry=telemetry)
     yield telemetry
     sidecar.uninstall()

@@ -1,21 +1,12 @@
 import os
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from sidecar.telemetry import Telemetry
 from sidecar.telemetry.exposition import Format, Renderer
 from tests.telemetry.records import attempt, call
-
-
-@pytest.fixture
-def eager_threads() -> Iterator[None]:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
 
 
 @pytest.mark.usefixtures("eager_threads")

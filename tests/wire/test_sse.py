@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.model import ApiError, Usage
 from sidecar.wire.events import SseEvents
-from sidecar.wire.sse import PAYLOAD_LIMIT, SseScanner
+from sidecar.wire.sse import CONTENT, EVENT, LF, NAME_AT, PAYLOAD_LIMIT, SseScanner
 
 MODEL = "claude-sonnet-4-5"
 
@@ -219,3 +219,55 @@ def test_deltas_coalesced_at_4_kilobytes_are_read_like_single_ones() -> None:
     rng = random.Random(7)
     data = stream("token " * rng.randint(1, 9) for _ in range(200))
     assert seen(scan(data[i : i + 4096] for i in range(0, len(data), 4096))) == seen(scan([data]))
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_a_chunk_that_need_not_be_fed_tells_nothing(data: st.DataObject) -> None:
+    """Who asks the question himself that ``flows`` names sees the same as who feeds every chunk."""
+    events = [
+        message_start(),
+        delta(),
+        *data.draw(st.lists(st.sampled_from(PIECES), max_size=12)),
+        message_delta(),
+        STOP,
+    ]
+    whole = b"".join(events)
+    places = data.draw(st.lists(st.integers(0, len(whole)), max_size=6))
+    ends = [len(b"".join(events[:n])) for n in range(len(events))] if data.draw(st.booleans()) else []
+    every, saving = SseScanner(), SseScanner()
+    for chunk in cut(whole, [*places, *ends]):
+        every.feed(chunk)
+        single = len(chunk) > NAME_AT and chunk[-1] == LF and chunk[NAME_AT] == CONTENT and chunk.rfind(EVENT) == 0
+        if not (saving.flows and single):
+            saving.feed(chunk)
+        assert (saving.first_delta, saving.complete, saving.error) == (every.first_delta, every.complete, every.error)
+    assert seen(saving) == seen(every)
+
+
+PIECES = (
+    delta(),
+    delta("event: message_stop"),
+    delta().replace(b"\n", b"\r\n"),
+    delta().replace(b"\n", b"\r"),
+    b"event:content_block_delta\ndata: {}\n\n",
+    b"event: content_block_delta\nevent: message_stop\ndata: {}\n\n",
+    b"event: cevent: error\n\n",
+    b"event: c\revent: error\n\n",
+    b"event: c\n",
+    b"event:\n",
+    b"\n",
+    message_delta(43),
+    ERROR,
+    event("ping"),
+)
+
+
+def test_payloads_are_not_kept_in_any_number_or_size_before_they_are_read() -> None:
+    scanner = SseScanner()
+    for n in range(100):
+        scanner.feed(message_delta(n))
+        assert len(scanner._unread) <= 9
+    scanner.feed(event("message_delta", usage={"output_tokens": 500}, filler="x" * 8192))
+    assert scanner._unread == []
+    assert scanner.usage == Usage(output=500)
