@@ -4,10 +4,10 @@ The words are a fixed text that goes round: nothing of a prompt ever comes back.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import cycle, islice
+from itertools import accumulate, cycle, islice
 from math import ceil
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ _SENTENCES: Final = (
 )
 _WORDS: Final = _SENTENCES.split()
 _PIECES: Final = tuple(" ".join(_WORDS[i : i + 3]) + " " for i in range(0, len(_WORDS), 3))
+_ROUND: Final = "".join(_PIECES)
+_ENDS: Final = tuple(accumulate(map(len, _PIECES), initial=0))
 _THINKING_SHARE: Final = 3
 _TOOL_PIECE: Final = 12
 _MEGABYTE: Final = 1_000_000
@@ -102,8 +104,10 @@ def usage_of(usage: Usage, output: int) -> dict[str, Any]:
 def compose(body: Mapping[str, Any], plan: Plan, *, unique: str, prompt_tokens: int, cached: bool) -> Answer:
     """Compose the answer to a valid request; ``unique`` makes its ids."""
     ceiling: int = body["max_tokens"]
-    tokens = min(plan.output_tokens, ceiling)
-    stop = "max_tokens" if plan.output_tokens > ceiling else "end_turn"
+    said = _pieces_said(body) if plan.fault.continues else 0
+    wanted = max(1, plan.output_tokens - said * plan.tokens_per_event)
+    tokens = min(wanted, ceiling)
+    stop = "max_tokens" if wanted > ceiling else "end_turn"
     blocks: list[Block] = []
     if _thinks(body):
         blocks.append(Block(BlockKind.THINKING, _text(tokens // _THINKING_SHARE, plan.tokens_per_event)))
@@ -121,7 +125,7 @@ def compose(body: Mapping[str, Any], plan: Plan, *, unique: str, prompt_tokens: 
     elif schema is not None:
         blocks.append(Block(BlockKind.TEXT, _cut(json.dumps(sample_of(schema)))))
     else:
-        blocks.append(Block(BlockKind.TEXT, _text(tokens_left, plan.tokens_per_event)))
+        blocks.append(Block(BlockKind.TEXT, _text(tokens_left, plan.tokens_per_event, after=said)))
     stop = plan.fault.stop or stop
     sequences = body.get("stop_sequences")
     return Answer(
@@ -197,8 +201,28 @@ def sample_of(schema: object, depth: int = 0) -> Any:
     return {name: sample_of(item, depth + 1) for name, item in members}
 
 
-def _text(tokens: int, per_event: int) -> tuple[str, ...]:
-    return tuple(islice(cycle(_PIECES), max(1, ceil(tokens / per_event))))
+def _text(tokens: int, per_event: int, *, after: int = 0) -> tuple[str, ...]:
+    return tuple(islice(cycle(_PIECES), after, after + max(1, ceil(tokens / per_event))))
+
+
+def _pieces_said(body: Mapping[str, Any]) -> int:
+    """Count the pieces of the answer that its newest assistant turn already holds, when a user turn follows it."""
+    match body["messages"]:
+        case [*_, {"role": "assistant", "content": said}, {"role": "user"}]:
+            text = said if isinstance(said, str) else "".join(_texts(said))
+        case _:
+            return 0
+    length = len(text.rstrip()) + 1  # with the space that ends every piece
+    rounds, rest = divmod(length, _ENDS[-1])
+    if rest not in _ENDS or (_ROUND * (rounds + 1))[: length - 1] != text.rstrip():
+        return 0
+    return rounds * len(_PIECES) + _ENDS.index(rest)
+
+
+def _texts(content: Iterable[object]) -> Iterator[str]:
+    for block in content:
+        if isinstance(block, dict) and block.get("type") == "text":
+            yield str(block.get("text", ""))
 
 
 def _cut(text: str) -> tuple[str, ...]:

@@ -74,6 +74,8 @@ class FaultSpec:
     input_tokens: int | None = None
     stop: str | None = None
     gzip_stream: bool = False
+    continues: bool = False
+    """The answer goes on after what an assistant turn, followed by one of the user, already says of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,11 @@ PARAMETERS: Final[dict[str, _Parameter]] = {
     "input-tokens": _Parameter("input_tokens", _integer(1, 10_000_000), "a whole number, 1 to 10000000"),
     "stop": _Parameter("stop", _one_of({name: name for name in _STOPS}), ", ".join(_STOPS)),
     "gzip-sse": _Parameter("gzip_stream", _one_of(_FLAG), "nothing, true or false"),
+    "continue": _Parameter("continues", _one_of(_FLAG), "nothing, true or false"),
 }
 """Every parameter of every fault: where it goes, how it is read, what is allowed."""
 
-OVERRIDES: Final = ("latency", "tokens", "tps", "input-tokens", "stop", "gzip-sse")
+OVERRIDES: Final = ("latency", "tokens", "tps", "input-tokens", "stop", "gzip-sse", "continue")
 """Parameters that every fault takes: what the scenario would have drawn."""
 
 _RETRY: Final = ("retry-after", "retry-after-ms", "should-retry")

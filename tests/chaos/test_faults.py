@@ -33,6 +33,7 @@ _VALUES = {
     "input-tokens": "900",
     "stop": "max_tokens",
     "gzip-sse": "",
+    "continue": "",
 }
 
 

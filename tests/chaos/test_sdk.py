@@ -7,7 +7,7 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
-from anthropic.types import ToolParam
+from anthropic.types import Message, ToolParam
 
 from sidecar.chaos import AsyncChaos, Chaos, End, chaos_server, parse_scenario
 
@@ -169,6 +169,29 @@ def test_structured_output_fits_its_schema(client: Anthropic) -> None:
 def test_max_tokens_cuts_the_answer_and_says_so(client: Anthropic) -> None:
     message = client.messages.create(**_KW | {"max_tokens": 8})
     assert (message.stop_reason, message.usage.output_tokens) == ("max_tokens", 8)
+
+
+def test_an_answer_in_turns_goes_on_where_the_last_one_stopped(client: Anthropic) -> None:
+    def ask(said: str = "", **options: Any) -> Message:
+        turns = [{"role": "assistant", "content": said.rstrip()}, {"role": "user", "content": "Go on."}] if said else []
+        messages: Any = [*_KW["messages"], *turns]
+        message: Message = client.messages.create(
+            **_KW | {"messages": messages, **options}, extra_headers={"x-chaos": "ok;tokens=240;continue"}
+        )
+        return message
+
+    def text_of(message: Message) -> str:
+        return "".join(block.text for block in message.content if block.type == "text")
+
+    whole = text_of(ask())
+    said, told = "", []
+    for _ in range(3):
+        message = ask(said, max_tokens=80)
+        said += text_of(message)
+        told.append((message.stop_reason, message.usage.output_tokens))
+    assert said == whole
+    assert told == [("max_tokens", 80), ("max_tokens", 80), ("end_turn", 80)]
+    assert text_of(ask("Something else that was said.")) == whole
 
 
 @pytest.mark.parametrize("stop", ["max_tokens", "refusal", "pause_turn", "stop_sequence"])
