@@ -13,6 +13,9 @@ from sidecar.wire.usage import merge_usage, word
 
 MAX_BLOCKS: Final = 10_000
 
+CUT_SHORT: Final = frozenset({"max_tokens", "model_context_window_exceeded", "refusal"})
+"""Stop reasons that may come in the middle of a block."""
+
 
 class MalformedStream(ValueError):  # noqa: N818  # it names what is wrong
     """The events cannot be put together; the message says which rule they break, never what they hold."""
@@ -27,6 +30,8 @@ class MessageBuilder:
         self._json: dict[int, list[str]] = {}  # of tool inputs: they make sense only when whole
         self._texts: dict[tuple[int, str], list[str]] = {}  # joined when asked for, so that n deltas cost n
         self._open: set[int] = set()
+        self._torn: set[int] = set()
+        """Tool uses whose input is not JSON: right only where the answer was cut short."""
         self.complete = False
         """``message_stop`` has come."""
 
@@ -51,6 +56,11 @@ class MessageBuilder:
     def stop_reason(self) -> str | None:
         """Why the model stopped, once it has said so."""
         return word(self._message.get("stop_reason"))
+
+    @property
+    def open(self) -> frozenset[int]:
+        """Which blocks have begun and not ended."""
+        return frozenset(self._open)
 
     def message(self) -> dict[str, Any]:
         """Give the message so far. The input of a tool use that is not whole is an empty object."""
@@ -77,6 +87,8 @@ class MessageBuilder:
         if len(self._blocks) >= MAX_BLOCKS:
             raise MalformedStream(f"a message has more than {MAX_BLOCKS} content blocks")
         self._blocks.append({**block})
+        if block.get("type") == "fallback" and isinstance(block.get("to"), dict):
+            self._message["model"] = block["to"].get("model")  # who goes on with the answer
         self._open.add(len(self._blocks) - 1)
 
     def _delta(self, event: Mapping[str, Any]) -> None:
@@ -89,6 +101,8 @@ class MessageBuilder:
         elif kind == "citations_delta":
             citations = self._blocks[index].get("citations")
             self._blocks[index]["citations"] = [*(citations or []), delta.get("citation")]
+        elif kind == "compaction_delta":
+            self._blocks[index].update({key: value for key, value in delta.items() if key != "type"})
         elif kind in _TEXTS:
             field = _TEXTS[kind]
             self._texts.setdefault((index, field), []).append(_string(delta, field))
@@ -103,14 +117,18 @@ class MessageBuilder:
             try:
                 self._blocks[index]["input"] = json.loads(parts) if parts else {}
             except (ValueError, RecursionError):
-                raise MalformedStream("the input of a tool use is not JSON") from None
+                self._torn.add(index)
 
     def _finish(self, event: Mapping[str, Any]) -> None:
         if not self._message:
             raise MalformedStream("message_delta must come after message_start")
         delta, usage = event.get("delta"), event.get("usage")
+        beside = {key: value for key, value in event.items() if key not in _OF_FINISH}
         if isinstance(delta, dict):
-            self._message.update({key: value for key, value in delta.items() if value is not None})
+            self._message = {**dict.fromkeys(delta), **self._message}  # what is null is told to be so
+        for told in (beside, delta):
+            if isinstance(told, dict):
+                self._message.update({key: value for key, value in told.items() if value is not None})
         if isinstance(usage, dict):
             known = self._message.get("usage")
             later = {key: value for key, value in usage.items() if value is not None}
@@ -119,6 +137,8 @@ class MessageBuilder:
     def _stop(self, _: Mapping[str, Any]) -> None:
         if not self._message:
             raise MalformedStream("message_stop must come after message_start")
+        if self._torn and self.stop_reason not in CUT_SHORT:
+            raise MalformedStream("the input of a tool use is not JSON, in an answer that was not cut short")
         self.complete = True
 
     def _joined(self, index: int, field: str) -> str:
@@ -132,6 +152,8 @@ class MessageBuilder:
                 block[field] = self._joined(index, field)
         return block
 
+
+_OF_FINISH: Final = frozenset({"type", "delta", "usage"})
 
 # Kind of delta -> the field of the block that it goes on with.
 _TEXTS: Final = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}

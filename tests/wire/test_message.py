@@ -51,6 +51,7 @@ FINISH: dict[str, Any] = {
     "delta": {"stop_reason": "tool_use", "stop_sequence": None},
     "usage": {"output_tokens": 9, "input_tokens": None},
 }
+STOP: dict[str, Any] = {"type": "message_stop"}
 STREAM = [
     START,
     {"type": "ping"},
@@ -70,7 +71,7 @@ STREAM = [
     delta(2, "input_json_delta", partial_json=": 1}"),
     stop(2),
     FINISH,
-    {"type": "message_stop"},
+    STOP,
 ]
 
 
@@ -108,6 +109,29 @@ def test_a_broken_stream_leaves_what_it_had() -> None:
     assert MessageBuilder().message() == {"content": []}
 
 
+def test_a_tool_use_that_the_end_of_the_answer_cut_short_has_no_input() -> None:
+    cut = FINISH | {"delta": {"stop_reason": "max_tokens"}}
+    torn = build([START, block(0, "tool_use", input={}), delta(0, "input_json_delta", partial_json="{"), stop(0)])
+    torn.add(cut)
+    torn.add(STOP)
+    assert (torn.complete, torn.message()["content"]) == (True, [{"type": "tool_use", "input": {}}])
+
+
+def test_what_only_the_beta_api_sends_is_kept() -> None:
+    finish = FINISH | {"context_management": {"applied_edits": []}, "input_transformations": None}
+    compaction = delta(0, "compaction_delta", content="short", encrypted_content="x")
+    fallback = block(1, "fallback", to={"model": "claude-other"})
+    message = build([START, block(0, "compaction"), compaction, stop(0), fallback, stop(1), finish, STOP]).message()
+    assert message["content"][0] == {"type": "compaction", "content": "short", "encrypted_content": "x"}
+    assert message["model"] == "claude-other"
+    assert message["context_management"] == {"applied_edits": []}
+    assert "input_transformations" not in message
+
+
+def test_blocks_are_open_until_they_stop() -> None:
+    assert [sorted(build(STREAM[:end]).open) for end in (1, 3, 7, 8)] == [[], [0], [], [1]]
+
+
 def test_what_was_handed_out_does_not_change_later() -> None:
     builder = build(STREAM[:9])
     before = builder.message()
@@ -135,9 +159,9 @@ def test_a_start_that_holds_content_already_goes_on_from_it() -> None:
         [START, block(0, "text"), {"type": "content_block_delta", "index": 0}],
         [START, block(0, "text"), {"type": "content_block_delta", "index": True, "delta": {}}],
         [START, stop(0)],
-        [START, block(0, "tool_use"), delta(0, "input_json_delta", partial_json="{"), stop(0)],
+        [START, block(0, "tool_use"), delta(0, "input_json_delta", partial_json="{"), stop(0), FINISH, STOP],
         [FINISH],
-        [{"type": "message_stop"}],
+        [STOP],
         [START, *(block(i, "text") for i in range(MAX_BLOCKS + 1))],
     ],
 )
