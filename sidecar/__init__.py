@@ -14,6 +14,7 @@ __all__ = [
     "BreakerOpen",
     "BreakerRegistry",
     "CircuitBreaker",
+    "Completed",
     "DeadlineExceeded",
     "Policy",
     "Retry",
@@ -22,6 +23,7 @@ __all__ = [
     "Telemetry",
     "Timeouts",
     "__version__",
+    "complete",
     "configure",
     "deadline",
     "default_telemetry",
@@ -30,6 +32,7 @@ __all__ = [
     "metrics_asgi_app",
     "metrics_wsgi_app",
     "profile",
+    "resumable_stream",
     "serve_metrics",
     "uninstall",
 ]
@@ -41,6 +44,7 @@ _HOMES: Final[dict[str, str]] = {
     "BreakerOpen": "sidecar.policy",
     "BreakerRegistry": "sidecar.policy",
     "CircuitBreaker": "sidecar.policy",
+    "Completed": "sidecar.client.long.results",
     "DeadlineExceeded": "sidecar.policy",
     "Policy": "sidecar.policy",
     "Retry": "sidecar.policy",
@@ -48,6 +52,7 @@ _HOMES: Final[dict[str, str]] = {
     "StreamInterrupted": "sidecar.client.errors",
     "Telemetry": "sidecar.telemetry.telemetry",
     "Timeouts": "sidecar.policy",
+    "complete": "sidecar.client.long.calls",
     "configure": "sidecar.client.configure",
     "deadline": "sidecar.policy",
     "default_telemetry": "sidecar.telemetry.telemetry",
@@ -57,6 +62,8 @@ _HOMES: Final[dict[str, str]] = {
     "metrics_wsgi_app": "sidecar.telemetry.apps",
     "profile": "sidecar.client.profile",
     "serve_metrics": "sidecar.admin.threaded",
+    "resumable_stream": "sidecar.client.long.calls",
+    "serve_metrics": "sidecar.telemetry.server",
     "uninstall": "sidecar.client.install",
 }
 
@@ -66,6 +73,8 @@ if TYPE_CHECKING:
     from sidecar.client.errors import StreamInterrupted
     from sidecar.client.factory import Anthropic, AsyncAnthropic
     from sidecar.client.install import install, instrument, uninstall
+    from sidecar.client.long.calls import complete, resumable_stream
+    from sidecar.client.long.results import Completed
     from sidecar.client.profile import profile
     from sidecar.policy import (
         BreakerOpen,
