@@ -3,6 +3,7 @@
 A decoded table looks like this; everything in it may be left out, and ``false`` switches a thing off:
 
     profile = "interactive"                 # what `Policy.from_toml` answers with
+    stream_underneath = true
     [timeouts]                              # for every profile
     first_byte = 20
     [retry]
@@ -28,6 +29,7 @@ from sidecar.policy.retry import Retry
 from sidecar.policy.timeouts import PROFILES, Timeouts
 
 _PARTS = ("timeouts", "retry", "retry_budget", "breaker")
+_FLAGS = ("stream_underneath",)
 _Part = TypeVar("_Part", Timeouts, Retry, BudgetConfig, BreakerConfig)
 
 
@@ -42,6 +44,8 @@ class Policy:
     """None: retries are not budgeted."""
     breaker: BreakerConfig | None = field(default_factory=BreakerConfig)
     """None: there is no breaker."""
+    stream_underneath: bool = False
+    """Whole answers are streamed to us, and handed over whole: no connection is idle for as long as they take."""
 
     @classmethod
     def for_profile(cls, profile: Profile | str) -> "Policy":
@@ -78,12 +82,12 @@ def policies(table: Mapping[str, Any]) -> dict[Profile, Policy]:
 
 def _read(table: Mapping[str, Any], faults: Faults) -> dict[Profile, Policy]:
     special = _table(table, "profiles", "", faults)
-    _refuse_unknown(table, [*_PARTS, "profiles"], "", faults)
+    _refuse_unknown(table, [*_PARTS, *_FLAGS, "profiles"], "", faults)
     _refuse_unknown(special, list(Profile), "profiles.", faults)
     found = {}
     for profile in Profile:
         own = _table(special, profile, "profiles.", faults)
-        _refuse_unknown(own, list(_PARTS), f"profiles.{profile}.", faults)
+        _refuse_unknown(own, [*_PARTS, *_FLAGS], f"profiles.{profile}.", faults)
         layers = {"": table, f"profiles.{profile}.": own}
         found[profile] = Policy(
             profile=profile,
@@ -91,8 +95,21 @@ def _read(table: Mapping[str, Any], faults: Faults) -> dict[Profile, Policy]:
             retry=_part("retry", Retry(), layers, faults),
             retry_budget=_part_or_off("retry_budget", BudgetConfig(), layers, faults),
             breaker=_part_or_off("breaker", BreakerConfig(), layers, faults),
+            stream_underneath=_flag("stream_underneath", layers, faults),
         )
     return found
+
+
+def _flag(name: str, layers: Mapping[str, Mapping[str, Any]], faults: Faults) -> bool:
+    """Read what is true or false; the later layer counts."""
+    flag = False
+    for prefix, layer in layers.items():
+        value = layer.get(name, flag)
+        if isinstance(value, bool):
+            flag = value
+        else:
+            faults.add(f"{prefix}{name}", value, "true or false")
+    return flag
 
 
 def _part_or_off(name: str, base: _Part, layers: Mapping[str, Mapping[str, Any]], faults: Faults) -> _Part | None:

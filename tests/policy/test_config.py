@@ -42,6 +42,23 @@ def test_without_a_word_it_is_the_default_profile_s() -> None:
     assert Policy() == Policy.from_toml("") == Policy.from_table({}) == Policy.for_profile("default")
 
 
+def test_whole_answers_are_streamed_underneath_where_the_newest_word_says_so() -> None:
+    text = """
+        stream_underneath = true
+        [profiles.interactive]
+        stream_underneath = false
+        [profiles.agentic.retry]
+        max_attempts = 2
+    """
+    found = policies(tomllib.loads(text))
+    assert {profile for profile, policy in found.items() if not policy.stream_underneath} == {Profile.INTERACTIVE}
+    assert not any(policy.stream_underneath for policy in policies({}).values())
+    assert faults("stream_underneath = 1\nprofiles.default.stream_underneath = 'yes'") == [
+        "stream_underneath must be true or false, got 1",
+        "profiles.default.stream_underneath must be true or false, got 'yes'",
+    ]
+
+
 def test_it_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         Policy().retry = Retry()  # type: ignore[misc]
@@ -154,7 +171,7 @@ def test_every_fault_is_listed_at_once_with_its_place() -> None:
         [profiles.slow]
     """) == [
         "profile must be one of interactive, background, realtime, agentic, default, got 'fast'",
-        "nonsense is not known; known are timeouts, retry, retry_budget, breaker, profiles",
+        "nonsense is not known; known are timeouts, retry, retry_budget, breaker, stream_underneath, profiles",
         "profiles.slow is not known; known are interactive, background, realtime, agentic, default",
         "timeouts.totl is not known; known are connect, pool, write, first_byte, stall, total",
         "timeouts.total must be a finite number above 0, or None, got -1",
@@ -162,7 +179,7 @@ def test_every_fault_is_listed_at_once_with_its_place() -> None:
         "breaker.slow_ratio must be a finite number above 0 and at most 1, got False",
         "breaker.max_open_for must be a finite number at least 400, got 300.0",
         "breaker.probes must be a whole number at least 1 and at most 1000, got 0",
-        "profiles.realtime.timeout is not known; known are timeouts, retry, retry_budget, breaker",
+        "profiles.realtime.timeout is not known; known are timeouts, retry, retry_budget, breaker, stream_underneath",
         "profiles.realtime.timeouts.connect must be a finite number above 0, or None, got nan",
     ]
 
