@@ -23,6 +23,23 @@ assert_type(sidecar.configure(metrics_port=0), None)
 with sidecar.profile("interactive") as nothing:
     assert_type(nothing, None)
 
+assert_type(sidecar.complete(client, model="m", max_tokens=1, messages=[]), sidecar.Completed)
+assert_type(sidecar.complete(anthropic.AnthropicBedrock(), max_turns=2, deadline=60), sidecar.Completed)
+with sidecar.resumable_stream(official, model="m", max_tokens=1, messages=[]) as stream:
+    assert_type(stream.get_final_message().stop_reason is None, bool)
+    assert_type(next(stream.text_stream), str)
+
+
+async def long_answers() -> None:
+    completed = await sidecar.complete(asynchronous, model="m", max_tokens=1, messages=[])
+    assert_type(completed, sidecar.Completed)
+    assert_type(completed.message, anthropic.types.Message)
+    assert_type(completed.finished, bool)
+    assert_type(completed.text, str)
+    async with sidecar.resumable_stream(asynchronous, max_total_tokens=9) as stream:
+        assert_type(await stream.get_final_text(), str)
+
+
 breaker = sidecar.CircuitBreaker("host/model", clock=lambda: 0.0)
 assert_type(breaker.state, BreakerState)
 assert_type(breaker.acquire(), Permit)

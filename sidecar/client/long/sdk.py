@@ -77,7 +77,7 @@ def completed(course: Course) -> Completed:
 
 def refused(course: Course, error: Exception, client: Any) -> Exception | None:
     """Give what to raise of a call that failed before its answer began; None: the error as it is."""
-    request = httpx2.Request("POST", f"{client.base_url}v1/messages")
+    request = httpx2.Request("POST", client.base_url)
     if course.joined.started:
         course.verdict = classify_exception(error)
         return interrupted(course, request)
