@@ -63,7 +63,6 @@ _HOMES: Final[dict[str, str]] = {
     "profile": "sidecar.client.profile",
     "serve_metrics": "sidecar.admin.threaded",
     "resumable_stream": "sidecar.client.long.calls",
-    "serve_metrics": "sidecar.telemetry.server",
     "uninstall": "sidecar.client.install",
 }
 

@@ -100,6 +100,14 @@ class Attempt(Observed):
         """Whether its answer is whole, as far as its body tells."""
         return self._body is not None and self._body.complete
 
+    @property
+    def _streams(self) -> bool:
+        """Whether its answer is a stream. One that was to be so underneath need not be: an error is not."""
+        call = self.call
+        if call.stream or not call.streams:
+            return call.stream
+        return _by_name(self._headers).get(b"content-type", b"").startswith(b"text/event-stream")
+
     def responded(self, status: int, headers: Sequence[tuple[bytes, bytes]], *, decoded: bool) -> None:
         """Take note that the response has begun; ``decoded``: its body comes without its ``content-encoding``."""
         try:
@@ -125,7 +133,7 @@ class Attempt(Observed):
                 self._status or 0,
                 _by_name(self._headers),
                 messages=self.call.endpoint == "messages",
-                stream=self.call.stream,
+                stream=self._streams,
                 decoded=self._decoded,
             )
         except Exception as error:  # noqa: BLE001  # the same
@@ -179,7 +187,7 @@ class Attempt(Observed):
     def whole(self, content: bytes) -> None:
         """Take a body that was read in one piece. Of one that is well, the SDK may tell more cheaply what it holds."""
         try:
-            if (self._status or 0) < FIRST_ERROR and not self.call.stream:
+            if (self._status or 0) < FIRST_ERROR and not self._streams:
                 self._content = content
                 self._close(OK)
                 return
@@ -237,13 +245,13 @@ class Attempt(Observed):
         """Make its record."""
         call, began = self.call, self.began
         verdict = self.verdict or OK
-        streamed = call.stream and self.gap >= 0
+        streamed = call.streams and self.gap >= 0
         return AttemptRecord(
             source=Source.CLIENT,
             endpoint=call.endpoint,
             model=call.model,
             profile=call.profile,
-            stream=call.stream,
+            stream=call.streams,
             number=self._number,
             started_at=call.started_at + (began - call.began),
             duration=(self.ended_at or began) - began,

@@ -76,7 +76,8 @@ class Call(Observed):
         self.path = path
         self.model = model
         self.profile = profile
-        self.stream = stream
+        self.stream = self.streams = stream
+        """``streams``: whether its answer is sent as one, which may be so though the application asked for a whole."""
         self.http = http
         """The HTTP client its attempts go through; others' requests in the same context are not its own."""
         self.ticket = observer.telemetry.in_flight.begin(endpoint, model, profile=profile, stream=stream)

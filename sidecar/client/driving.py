@@ -78,7 +78,9 @@ def _survival(call: Call, client: Any, options: Any, policies: Policies, *, stre
     planner = policies.planner(call.profile, timeouts=timeouts, attempts=attempts)
     host = client.base_url.host
     # An answer that is not streamed may otherwise use all that is left of the call as its first byte.
-    plan = planner.plan(host, call.model, stream=stream or timeouts is not None, deadline=current_deadline())
+    plan = planner.plan(
+        host, call.model, stream=stream or call.streams or timeouts is not None, deadline=current_deadline()
+    )
     breaker = None if planner.breakers is None else f"{host}/{call.model}"
     return Survival(plan, policies.shared, breaker)
 

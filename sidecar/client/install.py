@@ -126,6 +126,7 @@ def _put_in_place() -> None:
 
         from sidecar.client import drive_async, drive_sync, seam_async, seam_sync  # noqa: PLC0415  # they need httpx2
         from sidecar.client.driving import inner_method  # noqa: PLC0415
+        from sidecar.client.long.underneath import GUARD, lift_guard  # noqa: PLC0415
 
         # What drives stands within what observes, so that the records say what the application gets.
         _PATCHES.replace(base.SyncAPIClient, inner_method(base.SyncAPIClient), drive_sync.drive_request)
@@ -134,6 +135,8 @@ def _put_in_place() -> None:
         _PATCHES.replace(httpx2.AsyncClient, "send", drive_async.limit_send)
         _PATCHES.replace(base.SyncAPIClient, "request", seam_sync.observe_request)
         _PATCHES.replace(base.AsyncAPIClient, "request", seam_async.observe_request)
+        if GUARD in base.BaseClient.__dict__:
+            _PATCHES.replace(base.BaseClient, GUARD, lift_guard)
         _PATCHES.replace(httpx2.Client, "send", seam_sync.observe_send)
         _PATCHES.replace(httpx2.AsyncClient, "send", seam_async.observe_send)
 

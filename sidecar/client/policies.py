@@ -195,10 +195,13 @@ class Policies:
     """One for all calls, or one for each profile."""
     shared: Shared
 
+    def policy(self, profile: Profile) -> Policy:
+        """Give the policy of calls of a profile."""
+        return self.choice if isinstance(self.choice, Policy) else self.choice[profile]
+
     def planner(self, profile: Profile, *, timeouts: Timeouts | None, attempts: int | None) -> Planner:
         """Give the planner of a call; ``timeouts`` and ``attempts`` are what the application gave with it."""
-        choice = self.choice
-        policy = choice if isinstance(choice, Policy) else choice[profile]
+        policy = self.policy(profile)
         planner = self.shared.planner(profile, policy)
         if timeouts is None and attempts is None:
             return planner

@@ -6,6 +6,7 @@ from typing import Any
 
 from sidecar.client.answers import content_of, told_by
 from sidecar.client.begin import begin_attempt, begin_call
+from sidecar.client.long.underneath import asked_for, whole
 from sidecar.client.observer import CURRENT
 from sidecar.client.streams import observed
 from sidecar.model import Stage
@@ -21,6 +22,8 @@ def observe_request(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, cast_to, options, stream=stream, **more)
         token = CURRENT.set(call)
         try:
+            if not stream:
+                options = asked_for(call, self, options)
             answer = original(self, cast_to, options, stream=stream, **more)
         except BaseException as error:
             call.raised(error)
@@ -47,14 +50,15 @@ def observe_send(original: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException as error:
             attempt.failed(error, stage=Stage.WAITING)
             raise
-        unread = stream and not response.is_closed
+        streamed = stream or attempt.call.streams
+        unread = streamed and not response.is_closed
         attempt.responded(response.status_code, response.headers.raw, decoded=not unread)
         if unread:
             response.stream = observed(response.stream, attempt)
-            return response
-        if stream:
+            return response if stream else whole(response)
+        if streamed:
             attempt.whole(content_of(response))
-            return response
+            return response if stream else whole(response)
         try:
             body = response.read()
         except BaseException as error:

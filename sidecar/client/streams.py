@@ -17,6 +17,8 @@ from sidecar.model import StreamEnd
 from sidecar.wire.sse import CONTENT, EVENT, LF, NAME_AT
 
 _JSON_MODULES: Final = frozenset({"json", "json.decoder", "json.scanner"})
+_DECODING: Final = ("anthropic.", "sidecar.client.long.")
+"""Where those who decode events live."""
 
 
 class _Observed:
@@ -169,4 +171,4 @@ def _parse_failure(handled: int) -> BaseException | None:
         if name not in _JSON_MODULES:
             module = name
         traceback = traceback.tb_next
-    return error if module.partition(".")[0] == "anthropic" else None
+    return error if module.startswith(_DECODING) else None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sidecar.client.policies import Shared, Time
 
 _ASKED_FOR: Final = Verdict(Outcome.CONNECTION_ERROR)
-"""What an attempt counts as that failed by an error made to be tried again."""
+"""What an attempt counts as that failed by an error made to be tried again, or of which nothing was handed over."""
 
 
 class Survival:
@@ -77,7 +77,7 @@ class Survival:
         self._before = call.last
         verdict = _verdict(attempt, error)
         status = None if attempt is None else attempt.status
-        if asked:
+        if asked or (call.streams and not call.stream and _is_half(verdict)):
             verdict, status = _ASKED_FOR, None
         duration = 0.0 if attempt is None else attempt.duration
         step = self._ended(Ended(verdict=verdict, duration=duration, status=status, hints=hints))
@@ -133,6 +133,11 @@ class Survival:
         if isinstance(step, Stop):
             self.stop = step
         return step
+
+
+def _is_half(verdict: Verdict) -> bool:
+    """Say whether an answer broke off; streamed underneath, it is nothing the application has begun to read."""
+    return verdict.outcome is Outcome.TRUNCATED or verdict.phase is Phase.STALL
 
 
 def _verdict(attempt: "Attempt | None", error: BaseException) -> Verdict:

@@ -14,7 +14,7 @@ FILE: Final = "sidecar.toml"
 FILE_VARIABLE: Final = "SIDECAR_CONFIG"
 """Names the file."""
 
-POLICY_SECTIONS: Final = ("timeouts", "retry", "retry_budget", "breaker", "profiles")
+POLICY_SECTIONS: Final = ("timeouts", "retry", "retry_budget", "breaker", "stream_underneath", "profiles")
 """Sections that say what policies are; the part that knows policies checks what they hold."""
 _OTHER_SECTIONS: Final = frozenset({*POLICY_SECTIONS, "client", "proxy", "telemetry", "slo"})
 """Sections that other parts read."""

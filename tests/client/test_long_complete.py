@@ -5,6 +5,7 @@ import json
 import logging
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -17,11 +18,17 @@ from sidecar.client.errors import StreamDeadlineExceeded, StreamInterrupted
 from sidecar.client.long.joint import CONTINUE
 from sidecar.client.long.results import Ending, Limit
 from sidecar.model import Outcome
-from sidecar.policy import SettingsError
+from sidecar.policy import Policy, Retry, SettingsError
 
 Complete = Callable[..., sidecar.Completed]
 OK = "ok;tokens=100;continue"
 CANARY = "CANARY-7f3a"
+
+
+def _put_under_policy(client: Any, options: dict[str, Any]) -> None:
+    under = options.pop("under", None)
+    if under:
+        sidecar.instrument(client, **under)
 
 
 def _sync(chaos: Chaos, **options: Any) -> sidecar.Completed:
@@ -30,6 +37,7 @@ def _sync(chaos: Chaos, **options: Any) -> sidecar.Completed:
         httpx2.Client(event_hooks=hooks) as http,
         anthropic.Anthropic(base_url=chaos.url, api_key="k", http_client=http, max_retries=0) as client,
     ):
+        _put_under_policy(client, options)
         return sidecar.complete(client, **options)
 
 
@@ -44,6 +52,7 @@ def _async(chaos: Chaos, **options: Any) -> sidecar.Completed:
             httpx2.AsyncClient(event_hooks={"request": [noted]} if hook else {}) as http,
             anthropic.AsyncAnthropic(base_url=chaos.url, api_key="k", http_client=http, max_retries=0) as client,
         ):
+            _put_under_policy(client, options)
             return await sidecar.complete(client, **options)
 
     return asyncio.run(run())
@@ -282,6 +291,34 @@ def test_a_call_that_fails_before_anything_has_come_fails_as_ever(complete: Comp
         complete()
     with pytest.raises(anthropic.BadRequestError):
         complete()
+
+
+IMPATIENT = Policy(timeouts=replace(Policy().timeouts, first_byte=7.0, stall=0.5), retry=Retry(base=0))
+
+
+@pytest.mark.parametrize(
+    "fault", ["truncate;after=5", "truncate-clean;after=5", "stall;after=5", "error-event;after=5"]
+)
+def test_under_a_policy_it_is_the_same(fault: str, complete: Complete, whole: str, chaos: Chaos, seen: Any) -> None:
+    under = {"telemetry": seen, "policy": IMPATIENT}
+    chaos.enqueue(f"{fault};tokens=100;continue,{OK},{fault};tokens=100;continue")
+    done = complete(max_tokens=200, under=under)
+    assert (done.text, [turn.ending for turn in done.turns]) == (whole, [Ending.BROKEN, Ending.WHOLE])
+    with pytest.raises(anthropic.APIError) as broken:
+        complete(max_tokens=200, max_turns=1, under=under)
+    assert isinstance(broken.value, StreamInterrupted)
+    assert broken.value.partial.text
+    seen.agree(chaos, calls=3)
+
+
+def test_a_deadline_leaves_the_limits_of_a_policy_as_they_are(complete: Complete, chaos: Chaos, seen: Any) -> None:
+    limits: list[float] = []
+    complete(
+        deadline=100,
+        under={"telemetry": seen, "policy": IMPATIENT},
+        hook=lambda request: limits.append(request.extensions["timeout"].get("read")),
+    )
+    assert limits == [7.0]
 
 
 class Clock:

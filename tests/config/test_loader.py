@@ -62,7 +62,7 @@ def test_every_fault_is_told_at_once_with_its_place_and_what_is_allowed() -> Non
     assert caught.value.faults == (
         (
             "sidecar.toml: there is no section [cleint]; there are breaker, client, profiles, proxy, retry, "
-            "retry_budget, slo, telemetry, timeouts"
+            "retry_budget, slo, stream_underneath, telemetry, timeouts"
         ),
         "sidecar.toml: [client] profile is 'fast'; it must be interactive, background, realtime, agentic, default",
         "sidecar.toml: [client] metrics_port is 70000; it must be a port, 0 (any free one) to 65535",

@@ -19,6 +19,7 @@ from sidecar.client.errors import DeadlineExceeded, PartialMessage
 from sidecar.client.long.course import Course
 from sidecar.client.long.joined import Event
 from sidecar.client.long.results import Completed
+from sidecar.client.long.underneath import policies_of
 from sidecar.model import classify_exception
 from sidecar.policy import DeadlineExceeded as TimeUp
 from sidecar.wire.usage import merge_usage
@@ -42,10 +43,10 @@ _CLASSES: Final[dict[str, Any]] = {
 
 
 def parameters(course: Course, client: Any) -> dict[str, Any]:
-    """Give the parameters of the next call, its timeout cut to the time that is left."""
+    """Give the parameters of the next call, its timeout cut to the time that is left, where no policy sees to that."""
     asked = course.ask()
     seconds = course.seconds()
-    if seconds is not None:
+    if seconds is not None and policies_of(client) is None:
         given = asked.get("timeout", NOT_GIVEN)
         asked["timeout"] = _capped(client.timeout if isinstance(given, NotGiven) else given, seconds)
     return asked
