@@ -30,6 +30,8 @@ class Open:
     """When its first attempt began, by the loop's clock."""
     ended: float
     """When its last one ended."""
+    requests: int
+    """How often the client has asked; the proxy may have tried more often than that, or not at all."""
     attempts: int
     waits: tuple[Wait, ...]
     record: CallRecord
@@ -42,8 +44,11 @@ class Past:
 
     first: float
     started_at: float
+    requests: int = 0
     attempts: int = 0
     waits: tuple[Wait, ...] = ()
+    record: CallRecord | None = None
+    """How the last attempt ended; None where nothing was sent yet."""
 
 
 class Correlation(Protocol):
@@ -65,18 +70,30 @@ class Correlation(Protocol):
 
 
 def whole(past: Past, record: CallRecord, *, began: float, now: float) -> CallRecord:
-    """Make the record of a call out of its last attempt's and what came before."""
-    attempts = past.attempts + 1
-    if attempts == 1:
+    """Make the record of a call out of its last request's and what came before."""
+    if not (past.requests or past.attempts):
         return record
+    later = began - past.first
+    attempts = past.attempts + record.attempts
+    waits = past.waits
+    result = record.retry_result
+    if not record.attempts:
+        # Nothing was sent this time: what the last attempt was, the call is.
+        record = past.record or record
+        later = 0.0
+        waits = waits and (*waits[:-1], replace(waits[-1], completed=False))
+        result = record.retry_result
+    elif attempts > 1:
+        waits = (*waits, *(replace(wait, at=wait.at + later) for wait in record.waits))
+        result = result or _result(record.outcome)
     return replace(
         record,
         started_at=past.started_at,
         duration=now - past.first,
         attempts=attempts,
-        waits=past.waits,
-        retry_result=_result(record.outcome),
-        first_token=None if record.first_token is None else record.first_token + began - past.first,
+        waits=waits,
+        retry_result=result,
+        first_token=None if record.first_token is None else record.first_token + later,
     )
 
 
@@ -97,28 +114,30 @@ class Calls:
 
     def past(self, key: Key, now: float, started_at: float, *, number: int | None) -> Past:
         """Find what came before an attempt that begins now. ``number`` is what the client says of it, if anything."""
-        alone = Past(first=now, started_at=started_at, attempts=number or 0)
+        alone = Past(first=now, started_at=started_at, requests=number or 0, attempts=number or 0)
         if number == 0:
             return alone
         waiting = self._open.get(key, ())
         for entry in waiting:
             call, timer = entry
-            if number is None or call.attempts == number:
+            if number is None or call.requests == number:
                 self._remove(key, entry)
                 timer.close()
                 wait = Wait(reason=call.record.outcome, at=call.ended - call.first, seconds=max(0.0, now - call.ended))
                 return Past(
                     first=call.first,
                     started_at=call.record.started_at,
+                    requests=call.requests,
                     attempts=call.attempts,
-                    waits=(*call.waits, wait),
+                    waits=(*call.waits, wait) if call.attempts else (),
+                    record=call.record if call.attempts else None,
                 )
         return alone
 
     def ended(
         self, key: Key, past: Past, record: CallRecord, *, began: float, now: float, again_within: float | None
     ) -> None:
-        """Take the end of an attempt, whose record speaks of it alone.
+        """Take the end of a request, whose record speaks of it alone: of one attempt, or of what the proxy made of it.
 
         ``again_within`` is how long the next may take to come; None when none will.
         """
@@ -128,7 +147,14 @@ class Calls:
             return
         if self._count >= self._limit:
             self._close_oldest()
-        call = Open(first=past.first, ended=now, attempts=past.attempts + 1, waits=past.waits, record=record)
+        call = Open(
+            first=past.first,
+            ended=now,
+            requests=(past.requests or past.attempts) + 1,
+            attempts=record.attempts,
+            waits=record.waits,
+            record=record,
+        )
         timer = self._wheel.timer(lambda: self._expired(key, entry))
         entry = (call, timer)
         self._open.setdefault(key, deque()).append(entry)

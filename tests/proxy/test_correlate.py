@@ -1,6 +1,6 @@
 """Attempts become calls: by what the clients say, by what repeats, and by what does not come any more."""
 
-from sidecar.model import CallRecord, Outcome, Profile, RetryResult, Source
+from sidecar.model import CallRecord, Outcome, Profile, RetryResult, Source, Wait
 from sidecar.proxy.correlate import Calls, Past
 from sidecar.proxy.wheel import Wheel
 from tests.proxy.clock import ClockLoop
@@ -26,6 +26,7 @@ class Setting:
         again_within: float | None = 10.0,
         key: tuple[str, ...] = ONE,
         first_token: float | None = None,
+        attempts: int = 1,
     ) -> None:
         past, began = begun
         record = CallRecord(
@@ -38,6 +39,8 @@ class Setting:
             duration=self.loop.now - began,
             outcome=outcome,
             first_token=first_token,
+            attempts=attempts,
+            waits=tuple(Wait(reason=outcome, at=at, seconds=0.5) for at in range(attempts - 1)),
         )
         self.calls.ended(key, past, record, began=began, now=self.loop.now, again_within=again_within)
 
@@ -138,3 +141,35 @@ def test_only_so_many_calls_are_waited_for_and_the_oldest_is_closed_first() -> N
     assert (len(setting.told), setting.calls.waiting) == (3, 0)
     setting.loop.advance(200.0)
     assert len(setting.told) == 3
+
+
+def test_requests_are_counted_apart_from_the_attempts_made_for_them() -> None:
+    setting = Setting()
+    begun = setting.begin(0)
+    setting.end(begun, attempts=3)
+    setting.loop.advance(104.0)
+    begun = setting.begin(1)
+    assert (begun[0].requests, begun[0].attempts) == (1, 3)
+    setting.end(begun, Outcome.OK, None, attempts=2)
+    (call,) = setting.told
+    assert (call.attempts, call.retry_result, call.duration) == (5, RetryResult.RECOVERED, 4.0)
+    assert [(wait.at, wait.seconds) for wait in call.waits] == [(0, 0.5), (1, 0.5), (0, 4.0), (4, 0.5)]
+
+
+def test_a_request_that_was_never_sent_changes_nothing_of_the_attempts_before() -> None:
+    setting = Setting()
+    setting.end(setting.begin(0), Outcome.OVERLOADED)
+    setting.loop.advance(102.0)
+    setting.end(setting.begin(1), Outcome.REJECTED, None, attempts=0)
+    (call,) = setting.told
+    assert (call.outcome, call.attempts, call.retry_result, call.duration) == (Outcome.OVERLOADED, 1, None, 2.0)
+    assert [(wait.seconds, wait.completed) for wait in call.waits] == [(2.0, False)]
+
+
+def test_requests_that_were_never_sent_are_one_call_without_attempts() -> None:
+    setting = Setting()
+    for number in range(3):
+        setting.end(setting.begin(number), Outcome.REJECTED, None if number == 2 else 10.0, attempts=0)
+        setting.loop.advance(setting.loop.now + 1)
+    (call,) = setting.told
+    assert (call.outcome, call.attempts, call.waits, call.duration) == (Outcome.REJECTED, 0, (), 2.0)
