@@ -133,6 +133,8 @@ class MessageBuilder:
             known = self._message.get("usage")
             later = {key: value for key, value in usage.items() if value is not None}
             self._message["usage"] = {**(known if isinstance(known, dict) else {}), **later}
+        if event.get("context_management") is not None:
+            self._message["context_management"] = event["context_management"]
 
     def _stop(self, _: Mapping[str, Any]) -> None:
         if not self._message:
@@ -157,6 +159,9 @@ _OF_FINISH: Final = frozenset({"type", "delta", "usage"})
 
 # Kind of delta -> the field of the block that it goes on with.
 _TEXTS: Final = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
+
+DELTAS: Final = frozenset({"input_json_delta", "citations_delta", "compaction_delta", *_TEXTS})
+"""The kinds of delta that become part of the message; others are passed over."""
 
 
 def _string(delta: Mapping[str, Any], field: str) -> str:

@@ -101,6 +101,21 @@ def test_the_sdk_puts_the_same_together() -> None:
     assert Message.model_validate(build(STREAM).message()).to_dict()["content"] == build(STREAM).message()["content"]
 
 
+def test_what_betas_add_is_put_in_its_place() -> None:
+    edits: dict[str, Any] = {"applied_edits": []}
+    message = build(
+        [
+            START,
+            block(0, "compaction", content=None, encrypted_content=None),
+            delta(0, "compaction_delta", content="short", encrypted_content="x"),
+            stop(0),
+            {**FINISH, "context_management": edits},
+        ]
+    ).message()
+    assert message["content"] == [{"type": "compaction", "content": "short", "encrypted_content": "x"}]
+    assert message["context_management"] == edits
+
+
 def test_a_broken_stream_leaves_what_it_had() -> None:
     builder = build(STREAM[:9])
     assert (builder.text, builder.complete, builder.stop_reason) == ("Hel", False, None)
