@@ -15,8 +15,8 @@ from sidecar.proxy.limits import Limits
 from sidecar.proxy.wheel import Wheel
 
 if TYPE_CHECKING:
-    from sidecar.proxy.exchange import Exchange
     from sidecar.proxy.pool import Pool
+    from sidecar.proxy.roles import Asking
 
 _FIRST_FINAL = 200
 
@@ -46,7 +46,7 @@ class Upstream(Protocol):
         self._wheel = wheel
         self._limits = limits
         self._transport: Transport | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Asking | None = None
         self._paused = False
         self._heard = 0.0
         self._buffer = b""  # a head that is not whole yet
@@ -71,7 +71,7 @@ class Upstream(Protocol):
         """Give the TLS object of the connection."""
         return None if self._transport is None else self._transport.get_extra_info("ssl_object")
 
-    def begin(self, exchange: "Exchange") -> None:
+    def begin(self, exchange: "Asking") -> None:
         """Serve this exchange from now on."""
         self._exchange = exchange
         self._head = None
@@ -162,7 +162,7 @@ class Upstream(Protocol):
 
     # --- inside
 
-    def _take_head(self, exchange: "Exchange", data: bytes) -> bytes:
+    def _take_head(self, exchange: "Asking", data: bytes) -> bytes:
         """Look for the answer's head, past interim ones; returns what comes after it."""
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
@@ -195,7 +195,7 @@ class Upstream(Protocol):
         if size > self._limits.head_bytes:
             raise broken(f"its headers are larger than {self._limits.head_bytes} bytes")
 
-    def _chunked(self, exchange: "Exchange", chunks: ChunkedBody, data: bytes) -> None:
+    def _chunked(self, exchange: "Asking", chunks: ChunkedBody, data: bytes) -> None:
         try:
             pieces = chunks.feed(data)
         except MalformedChunksError:
@@ -208,7 +208,7 @@ class Upstream(Protocol):
         if chunks.over:
             self._finish(exchange, clean=True)
 
-    def _finish(self, exchange: "Exchange", *, clean: bool) -> None:
+    def _finish(self, exchange: "Asking", *, clean: bool) -> None:
         self._exchange = None
         self.resume()
         self.uses += 1
