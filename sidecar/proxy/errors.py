@@ -17,6 +17,7 @@ REASONS: Final = {
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
     505: b"HTTP Version Not Supported",
+    529: b"Overloaded",
 }
 
 CODES: Final = {
@@ -32,7 +33,18 @@ CODES: Final = {
     "too_many_requests": 503,
     "too_many_connections": 503,
     "no_connection": 503,
+    "breaker_open": 503,
+    "queue_full": 503,
+    "queue_timeout": 503,
+    "stream_broken": 502,
+    "stream_unreadable": 502,
     "connect_timeout": 504,
+    "pool_timeout": 504,
+    "write_timeout": 504,
+    "first_byte_timeout": 504,
+    "stall_timeout": 504,
+    "deadline_timeout": 504,
+    "deadline_spent": 504,
     "upstream_silent": 504,
     "version_not_supported": 505,
 }
@@ -42,25 +54,29 @@ CODES: Final = {
 class Fault(Exception):  # noqa: N818  # it is also a value that is passed about
     """An answer of the proxy's own."""
 
-    def __init__(self, code: str, message: str, *, retry_after: int | None = None) -> None:
+    def __init__(self, code: str, message: str, *, retry_after: int | None = None, status: int | None = None) -> None:
         super().__init__(message)
         self.code = code
-        self.status = CODES[code]
+        self.status = CODES[code] if status is None else status
         self.message = message
         self.retry_after = retry_after
+        self.final = False
+        """The client is told not to try again by itself."""
 
     def render(self, *, close: bool, body: bool = True) -> bytes:
         """Put the answer on the wire, in the API's own error shape; ``body=False`` is for HEAD."""
         error_type = "request_too_large" if self.status == 413 else error_type_of(self.status)  # noqa: PLR2004
         content = error_json(error_type, f"claude-sidecar: {self.message}")
         head = (
-            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-sidecar-error: %b\r\n%b%b\r\n"
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"x-sidecar-error: %b\r\n%b%b%b\r\n"
             % (
                 self.status,
                 REASONS[self.status],
                 len(content),
                 self.code.encode(),
                 b"" if self.retry_after is None else b"retry-after: %d\r\n" % self.retry_after,
+                b"x-should-retry: false\r\n" if self.final else b"",
                 b"connection: close\r\n" if close else b"",
             )
         )

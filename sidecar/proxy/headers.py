@@ -14,7 +14,7 @@ from sidecar.proxy.framing import HOP_BY_HOP, METHODS, Body, bad, broken, origin
 
 Specials = list[tuple[bytes, bytes]]
 
-OURS: Final = (b"x-sidecar-profile", b"x-sidecar-upstream")
+OURS: Final = (b"x-sidecar-profile", b"x-sidecar-upstream", b"x-sidecar-deadline-ms")
 """Headers a client sends to us: looked at, and not passed on."""
 WATCHED_OF_REQUESTS: Final = (
     b"x-stainless-retry-count",

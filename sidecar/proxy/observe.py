@@ -4,7 +4,7 @@ It keeps measurements and names. No fault of its own reaches the bytes: it is co
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, Final, ParamSpec, cast
@@ -37,7 +37,7 @@ from sidecar.wire.ratelimit import parse_rate_limits
 
 P = ParamSpec("P")
 
-_FAULTS: Final = {
+FAULTS: Final = {
     "upstream_unreachable": Verdict(Outcome.CONNECTION_ERROR),
     "upstream_closed": Verdict(Outcome.CONNECTION_ERROR),
     "upstream_protocol": Verdict(Outcome.SERVER_ERROR),
@@ -46,14 +46,14 @@ _FAULTS: Final = {
     "upstream_silent": Verdict(Outcome.TIMEOUT, Phase.FIRST_BYTE),
 }
 _STALLED: Final = Verdict(Outcome.TIMEOUT, Phase.STALL)
-_TRIED_AGAIN: Final = frozenset(
+TRIED_AGAIN: Final = frozenset(
     {Outcome.TIMEOUT, Outcome.RATE_LIMITED, Outcome.OVERLOADED, Outcome.SERVER_ERROR, Outcome.CONNECTION_ERROR}
 )
 _PROFILES: Final = {profile.value.encode(): profile for profile in Profile}
-_CONFLICT: Final = 409
+CONFLICT: Final = 409
 _OVERLOAD: Final = 503
 _LIMITS_FRESH: Final = 0.1
-_LONGEST_RETRY_AFTER: Final = 60.0  # what is longer the SDKs ignore
+LONGEST_RETRY_AFTER: Final = 60.0  # what is longer the SDKs ignore
 _CLAUDE_CODE: Final = b"claude-cli/"
 
 
@@ -287,12 +287,10 @@ class Sight:
             asked = asked._replace(model=told.model, stream=asked.stream or told.stream)
         self._asked = asked
         self._profile = observer.profile_of(watched, asked.model, self._listener)
-        agent = watched.get(b"user-agent", b"")
-        said = watched.get(b"x-stainless-retry-count", b"")
-        number = int(said) if said.isdigit() and len(said) <= 3 and not agent.startswith(_CLAUDE_CODE) else None  # noqa: PLR2004  # no sensible number is longer
+        number = number_of(watched)
         if number is None:
             self._source = Source.INFERRED
-        self._key = (head.method, head.target, watched.get(b"traceparent", b"")[:35], scan.fingerprint)
+        self._key = key_of(head, scan)
         self._past = observer.calls.past(self._key, self._began, self._started_at, number=number)
         self._ticket = observer.telemetry.in_flight.begin(
             told.endpoint, asked.model, profile=self._profile, stream=asked.stream, source=self._source
@@ -305,7 +303,7 @@ class Sight:
         if ending is Ending.LEFT:
             hung_up = why(now - self._last, due_timeouts(self._head.watched, answering=reading is not None))
             return hung_up if reading is None else reading.verdict(StreamEnd.CLOSED, hung_up)
-        broken = Verdict(Outcome.CONNECTION_ERROR) if fault is None else _FAULTS.get(fault.code, CANCELLED)
+        broken = Verdict(Outcome.CONNECTION_ERROR) if fault is None else FAULTS.get(fault.code, CANCELLED)
         if reading is None:
             return broken
         return reading.verdict(StreamEnd.EOF, _STALLED if broken.outcome is Outcome.TIMEOUT else broken)
@@ -330,13 +328,13 @@ class Sight:
             method=self._head.method.decode("ascii"),
             host=observer.origin.host,
             port=observer.origin.port,
-            request_id=None if reply is None else _word(reply.watched.get(b"request-id")),
+            request_id=None if reply is None else word_of(reply.watched.get(b"request-id")),
             first_byte=self._first_byte,
             first_token=self._first_token,
             max_gap=self._max_gap if streamed else None,
             max_gap_at=self._max_gap_at if streamed else None,
             limits=() if reply is None else observer.limits_of(reply, now),
-            trace=_trace(self._head.watched.get(b"traceparent")),
+            trace=trace_of(self._head.watched.get(b"traceparent")),
         )
 
     def _call(self, attempt: AttemptRecord, now: float) -> CallRecord:
@@ -378,15 +376,15 @@ class Sight:
                 attempts=0,
                 error_type=None if fault is None else fault.code,
                 host=self._observer.origin.host,
-                trace=_trace(self._head.watched.get(b"traceparent")),
+                trace=trace_of(self._head.watched.get(b"traceparent")),
             )
         )
 
     def _again_within(self, verdict: Verdict) -> float | None:
         """Say how long the client may take to try again; None when it will not."""
         reply = self._reply
-        conflict = reply is not None and reply.status == _CONFLICT
-        if not (conflict or verdict.outcome in _TRIED_AGAIN):
+        conflict = reply is not None and reply.status == CONFLICT
+        if not (conflict or verdict.outcome in TRIED_AGAIN):
             return None
         if reply is not None and reply.status < FIRST_ERROR:
             # An answer that began well is asked for again when it broke before the application had any of it.
@@ -400,7 +398,20 @@ class Sight:
         if wait is None:
             wait = _number(told.get(b"retry-after"), 1.0)
         patience = PATIENT_SECONDS if self._source is Source.INFERRED else BACKOFF_SECONDS
-        return max(patience, wait if wait is not None and wait <= _LONGEST_RETRY_AFTER else 0.0) + SLACK_SECONDS
+        return max(patience, wait if wait is not None and wait <= LONGEST_RETRY_AFTER else 0.0) + SLACK_SECONDS
+
+
+def number_of(watched: Mapping[bytes, bytes]) -> int | None:
+    """Read how many requests of the same call a client says it made before; None where it does not count them."""
+    said = watched.get(b"x-stainless-retry-count", b"")
+    if not said.isdigit() or len(said) > 3 or watched.get(b"user-agent", b"").startswith(_CLAUDE_CODE):  # noqa: PLR2004  # no sensible number is longer
+        return None
+    return int(said)
+
+
+def key_of(head: RequestHead, scan: RequestScan) -> Key:
+    """Give what all requests of one call have in common."""
+    return head.method, head.target, head.watched.get(b"traceparent", b"")[:35], scan.fingerprint
 
 
 def _number(value: bytes | None, divisor: float) -> float | None:
@@ -410,11 +421,12 @@ def _number(value: bytes | None, divisor: float) -> float | None:
         return None
 
 
-def _word(value: bytes | None) -> str | None:
+def word_of(value: bytes | None) -> str | None:
+    """Take a header's value if it is an id, not a text."""
     return value.decode("latin-1") if value and len(value) <= 128 else None  # noqa: PLR2004  # an id, not a text
 
 
-def _trace(value: bytes | None) -> TraceRef | None:
+def trace_of(value: bytes | None) -> TraceRef | None:
     """Read a ``traceparent``."""
     parts = value.decode("latin-1").split("-") if value is not None and len(value) <= 64 else []  # noqa: PLR2004
     if len(parts) < 4 or [len(part) for part in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":  # noqa: PLR2004

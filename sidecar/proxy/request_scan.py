@@ -59,6 +59,10 @@ class RequestScan:
         """What is the same for two bodies that are: for telling a retry from a new request, nothing else."""
         return self._crc, self.size
 
+    def asked_so_far(self) -> Asked:
+        """Say what the beginning of a body that is still coming asks for."""
+        return _asked(_at_top(self._first or b"".join(self._held), from_end=False))
+
     def asked(self) -> Asked:
         """Say what the body asks for."""
         if self._first:

@@ -68,6 +68,14 @@ def test_the_fingerprint_is_of_the_bytes_not_of_their_pieces() -> None:
     assert scan(body + b" ").fingerprint != scan(body).fingerprint
 
 
+def test_the_beginning_of_a_body_tells_what_stands_in_it() -> None:
+    scan = RequestScan()
+    scan.feed(b'{"model":"m","stream":true,"messages":[{"max_tokens":5,')
+    assert scan.asked_so_far() == Asked("m", None, stream=True)
+    scan.feed(b'"model":"n"' * 10_000)
+    assert scan.asked_so_far() == Asked("m", None, stream=True)
+
+
 def test_a_large_body_is_not_held() -> None:
     large = scan(b"x" * (40 * HELD))
     assert len(large._first) + len(large._last) + sum(map(len, large._held)) == 2 * HELD
