@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, cast
 
 from sidecar.proxy.chunked import ChunkedBody, MalformedChunksError
 from sidecar.proxy.errors import Fault
-from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.framing import Body, bad
 from sidecar.proxy.headers import RequestHead
+from sidecar.proxy.roles import Served
 from sidecar.proxy.sockets import reset_on_close
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class Downstream(Protocol):
         self._chunks: ChunkedBody | None = None
         self._body_bytes = 0
         self._deaf = False  # nothing more is read
-        self._reading: Exchange | None = None  # whose request is coming in
-        self._current: Exchange | None = None  # whose answer is going out
+        self._reading: Served | None = None  # whose request is coming in
+        self._current: Served | None = None  # whose answer is going out
         self._started = False
-        self._queue: list[Exchange | Fault] = []  # requests sent ahead of their answers
+        self._queue: list[Served | Fault] = []  # requests sent ahead of their answers
         self._upload_paused = False
         self._read_paused = False
         self._timer = proxy.wheel.timer(self._expired)
@@ -99,7 +99,7 @@ class Downstream(Protocol):
         self._upload_paused = False
         self._balance()
 
-    def exchange_over(self, exchange: Exchange, *, close: bool) -> None:
+    def exchange_over(self, exchange: Served, *, close: bool) -> None:
         """Go on after an answer: with the next request, or with closing."""
         self._current = None
         self._started = False
@@ -122,7 +122,7 @@ class Downstream(Protocol):
         else:
             self._close(linger=False)
 
-    def settled(self, exchange: Exchange) -> None:
+    def settled(self, exchange: Served) -> None:
         """Note that an exchange has ended."""
         self._proxy.settled(self, exchange)
 
@@ -228,7 +228,7 @@ class Downstream(Protocol):
             raise self._body_too_large()
         self._timer.off()
         self._stage = _Stage.BODY
-        exchange = self._reading = Exchange(self, head, self._proxy.sight(self, head))
+        exchange = self._reading = self._proxy.exchange_for(self, head)
         self._body_bytes = 0
         self._body_left = head.length
         self._chunks = ChunkedBody() if head.body is Body.CHUNKED else None
@@ -239,7 +239,7 @@ class Downstream(Protocol):
         if not head.length:
             self._request_over(exchange, [])
 
-    def _take_body(self, exchange: Exchange, data: bytes) -> bytes:
+    def _take_body(self, exchange: Served, data: bytes) -> bytes:
         """Pass on what belongs to the request's body; returns what comes after it."""
         chunks = self._chunks
         if chunks is None:
@@ -264,7 +264,7 @@ class Downstream(Protocol):
             self._request_over(exchange, chunks.trailers)
         return rest
 
-    def _request_over(self, exchange: Exchange, trailers: list[bytes]) -> None:
+    def _request_over(self, exchange: Served, trailers: list[bytes]) -> None:
         self._stage = _Stage.IDLE
         self._timer.off()
         self._reading = self._chunks = None
@@ -377,5 +377,5 @@ class Downstream(Protocol):
     def _drop_queue(self) -> None:
         waiting, self._queue = self._queue, []
         for exchange in waiting:
-            if isinstance(exchange, Exchange):
+            if not isinstance(exchange, Fault):
                 exchange.client_left()

@@ -16,9 +16,13 @@ from sidecar.proxy.errors import Fault
 from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.headers import RequestHead
 from sidecar.proxy.limits import Limits
-from sidecar.proxy.observe import Observer, ProfileRule, Sight
+from sidecar.proxy.observe import Observer, ProfileRule
 from sidecar.proxy.origin import ForwardProxy, Origin
 from sidecar.proxy.pool import Pool
+from sidecar.proxy.protect.exchange import ProtectedExchange
+from sidecar.proxy.protect.settings import Protection
+from sidecar.proxy.protect.shield import Shield, protects
+from sidecar.proxy.roles import Served
 from sidecar.proxy.routes import DEFAULT, Router, Target
 from sidecar.proxy.tls import client_context
 from sidecar.proxy.wheel import Wheel
@@ -40,6 +44,8 @@ class Settings:
     profile: Profile = Profile.DEFAULT
     """The use that requests serve unless they or a rule say otherwise."""
     profile_rules: tuple[ProfileRule, ...] = ()
+    protection: Protection | None = None
+    """None: nothing is limited, tried again or refused but by ``limits``."""
     others: tuple[Target, ...] = ()
     """Further upstreams, for the requests that name them or have their routes."""
 
@@ -58,8 +64,9 @@ class _Way(NamedTuple):
 
 
 class Proxy:
-    """A running proxy. Make it inside the loop that runs it. Without ``telemetry`` it looks at nothing.
+    """A running proxy. Make it inside the loop that runs it.
 
+    Without ``telemetry`` it looks at nothing, and so can protect nothing.
     ``calls`` puts attempts together to calls, where that is done outside of this process.
     """
 
@@ -82,6 +89,8 @@ class Proxy:
             self._calls = Calls(self.wheel, telemetry.call)
         self._ways: dict[str, _Way] = {}
         self._retired: list[Pool] = []
+        self.shield: Shield | None = None
+        """Protection at work, if there is any."""
         self.apply(settings)
         self._servers: list[asyncio.Server] = []
         self._clients: set[Downstream] = set()
@@ -95,6 +104,7 @@ class Proxy:
 
     def apply(self, settings: Settings) -> None:
         """Work by these settings from now on. Requests under way end as they began."""
+        self._protect(settings.protection)
         before = dict(self._ways)
         ways = {}
         for target in settings.targets:
@@ -110,6 +120,17 @@ class Proxy:
         for old in before.values():
             old.pool.retire()
             self._retired.append(old.pool)
+
+    def _protect(self, protection: Protection | None) -> None:
+        """Protect by these settings; what breakers and budgets know is kept as long as nothing of them changes."""
+        before = self.shield
+        if before is not None and before.settings == protection:
+            return
+        if before is not None:
+            before.close()
+        self.shield = None
+        if protection is not None and self._telemetry is not None:
+            self.shield = Shield(protection, self._telemetry, self.wheel, clock=self._clock, wall=self._wall)
 
     def _make_pool(self, target: Target, limits: Limits) -> Pool:
         tls = client_context(target.ca_file) if target.origin.tls else None
@@ -177,6 +198,8 @@ class Proxy:
         await self._empty.wait()
         for pool in (*self.pools.values(), *self._retired):
             pool.close()
+        if self.shield is not None:
+            self.shield.close()
         if self._calls is not None:
             self._calls.close()
         self.wheel.close()
@@ -203,13 +226,17 @@ class Proxy:
         if not self._clients:
             self._empty.set()
 
-    def sight(self, client: Downstream, head: RequestHead) -> Sight | None:
-        """Choose where a request goes, and begin to look at it, if anybody does."""
+    def exchange_for(self, client: Downstream, head: RequestHead) -> Served:
+        """Choose where a request goes, and make the exchange that will serve it, looked at if anybody looks."""
         head.upstream = self._router.choose(head)
         observer = (self._ways.get(head.upstream) or self._ways[DEFAULT]).observer
-        return None if observer is None else observer.sight(head, client.profile)
+        if observer is None:
+            return Exchange(client, head)
+        if self.shield is not None and protects(observer.shape, head):
+            return ProtectedExchange(client, head, self.shield, observer)
+        return Exchange(client, head, observer.sight(head, client.profile))
 
-    def admit(self, client: Downstream, exchange: Exchange) -> Pool:
+    def admit(self, client: Downstream, exchange: Served) -> Pool:
         """Let a request in and say where it goes; raises Fault where there are too many, or there is no such place."""
         way = self._ways.get(exchange.head.upstream)
         if way is None:
@@ -229,7 +256,7 @@ class Proxy:
         exchange.admitted = True
         return way.pool
 
-    def settled(self, client: Downstream, exchange: Exchange) -> None:
+    def settled(self, client: Downstream, exchange: Served) -> None:
         """Count a request's end."""
         if not exchange.admitted:
             return

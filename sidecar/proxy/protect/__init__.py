@@ -1,0 +1,1 @@
+"""Opt-in protection: limits, breakers, retries, queues and the stream upgrade, beside the plain exchange."""
