@@ -64,6 +64,11 @@ class _Failure(click.ClickException):
 @click.option("--log-format", metavar="text|json", help="How log lines, on standard error, look.  [default: text]")
 @click.option("--access-log", is_flag=True, help="Log each request's end, not only failures; never content or keys.")
 @click.option(
+    "--protect",
+    is_flag=True,
+    help="Limit, retry, queue and break calls, as the file's [proxy.protection] and policies say.",
+)
+@click.option(
     "--allow-remote",
     is_flag=True,
     help="Let --listen and --admin be reached from other machines: keys then pass the network unencrypted, and "

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.admin import Address, AdminError, parse_address
-from sidecar.config import ConfigError, Setting, load
+from sidecar.config import ConfigError, Setting, load, policy_tables
 from sidecar.config.readers import choice, named, number, shown, switch, table, tables, text, whole
 from sidecar.model import Profile
+from sidecar.policy import SettingsError, policies
 from sidecar.proxy.limits import MAY_BE_ZERO, Limits
 from sidecar.proxy.listening import ListenError, Place, is_remote, parse_place
 from sidecar.proxy.logs import LogFormat, LogLevel
 from sidecar.proxy.observe import ProfileRule
 from sidecar.proxy.origin import forward_proxy, parse_forward_proxy, parse_origin
+from sidecar.proxy.protect.settings import Protection, read_protection
 from sidecar.proxy.routes import DEFAULT, Target
 from sidecar.proxy.server import Settings
 from sidecar.proxy.shapes import Shape
@@ -81,6 +83,12 @@ def _name(value: Any) -> str:
     if not _NAME.fullmatch(text(value)) or value == DEFAULT:
         raise ConfigError([f"{shown(value)} is no name for an upstream; it must be {_NAMES}, and not {DEFAULT!r}"])
     return str(value)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(value)  # noqa: TRY004  # every refusal of a value is the same kind
+    return value
 
 
 def _limit(name: str, default: float) -> Setting:
@@ -153,6 +161,10 @@ PROXY: Final[Mapping[str, Setting]] = {
         tables(LISTENERS, needed=("listen", "profile")), "sections: [[proxy.listeners]]", "see below", default=[]
     ),
     "profiles": Setting(tables(RULES, needed=("profile",)), "sections: [[proxy.profiles]]", "see below", default=[]),
+    "protect": Setting(
+        switch, "true or false", "limit, retry, queue and break calls ([protection](protection.md))", default=False
+    ),
+    "protection": Setting(_plain, "a section: [proxy.protection]", "see below", default={}),
 }
 """The section ``[proxy]``."""
 
@@ -199,7 +211,9 @@ def read_values(
     given: Mapping[str, Any], *, file: str | Path | None = None, environ: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Read the settings from code, environment and file, each checked by itself. Raises ConfigError."""
-    return load("proxy", PROXY, given, file=file, environ=environ)
+    values = load("proxy", PROXY, given, file=file, environ=environ)
+    _, of_policies = policy_tables(file=file, environ=environ)
+    return {**values, "policies": of_policies}
 
 
 def build(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
@@ -229,6 +243,7 @@ def build(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
     others = [_target(name, each, environ, f"upstreams.{name}.", faults) for name, each in values["upstreams"].items()]
     routes = Counter(each["route"] for each in values["upstreams"].values() if each["route"])
     faults += [f"upstreams: the route {route} is given {n} times" for route, n in routes.items() if n > 1]
+    protection = _protection(values, faults)
     if faults:
         raise ConfigError(faults)
     return Config(
@@ -243,6 +258,7 @@ def build(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
                 ProfileRule(profile=Profile(each["profile"]), user_agent=each["user_agent"], model=each["model"])
                 for each in values["profiles"]
             ),
+            protection=protection,
         ),
         listeners=listeners,
         admin=admin,
@@ -261,6 +277,22 @@ def _remote(place: str) -> str:
         f"listen is {place}, which other machines can reach: API keys would come to it unencrypted, and anyone there "
         "could send requests through this machine; use 127.0.0.1, or allow it with --allow-remote (allow_remote)"
     )
+
+
+def _protection(values: Mapping[str, Any], faults: list[str]) -> Protection | None:
+    """Read how calls are protected. Where they are not, the policies are the client's affair alone."""
+    of_profiles = policies({})
+    try:
+        if values["protect"]:
+            of_profiles = policies(values.get("policies", {}))
+    except SettingsError as error:
+        faults += [f"{name} {problem}" for name, problem in error.faults]
+    try:
+        protection = read_protection(values["protection"], of_profiles)
+    except SettingsError as error:
+        faults += [f"protection.{name} {problem}" for name, problem in error.faults]
+        return None
+    return protection if values["protect"] else None
 
 
 def _target(name: str, values: Mapping[str, Any], environ: Mapping[str, str], place: str, faults: list[str]) -> Target:
