@@ -3,14 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.console.gauges import Now
-from sidecar.console.objectives import Standing
 from sidecar.console.tally import Key, Tally, merged, needed, ran_out
 from sidecar.console.verdict import REASONS, Expired, Facts, judge
 from sidecar.console.view import QUANTILES, Listed, Point
 from sidecar.model import AVAILABILITY_FAILURES, NEVER_COUNTED, BreakerState, Outcome, Phase, Profile, RetryResult
+
+if TYPE_CHECKING:
+    from sidecar.console.objectives import Standing
 
 VERSION: Final = 1
 """Of the document: it changes when a field changes its meaning or goes; new fields may come at any time."""
@@ -39,7 +41,7 @@ class Look:
     points: Sequence[Point]
     ever: bool
     gauges: Now
-    standings: Sequence[Standing]
+    standings: "Sequence[Standing]"
     dropped: int
     errors: int
 
@@ -159,7 +161,7 @@ def _models(tallies: Mapping[Key, Tally]) -> list[dict[str, Any]]:
     ]
 
 
-def _standing(standing: Standing) -> dict[str, Any]:
+def _standing(standing: "Standing") -> dict[str, Any]:
     return {
         "name": standing.name,
         "description": standing.description,

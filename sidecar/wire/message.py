@@ -125,7 +125,8 @@ class MessageBuilder:
         delta, usage = event.get("delta"), event.get("usage")
         beside = {key: value for key, value in event.items() if key not in _OF_FINISH}
         if isinstance(delta, dict):
-            self._message = {**dict.fromkeys(delta), **self._message}  # what is null is told to be so
+            for key in delta:
+                self._message.setdefault(key, None)  # what is null is told to be so
         for told in (beside, delta):
             if isinstance(told, dict):
                 self._message.update({key: value for key, value in told.items() if value is not None})
@@ -133,8 +134,6 @@ class MessageBuilder:
             known = self._message.get("usage")
             later = {key: value for key, value in usage.items() if value is not None}
             self._message["usage"] = {**(known if isinstance(known, dict) else {}), **later}
-        if event.get("context_management") is not None:
-            self._message["context_management"] = event["context_management"]
 
     def _stop(self, _: Mapping[str, Any]) -> None:
         if not self._message:
