@@ -21,9 +21,11 @@ class Scene:
     numbers: Numbers = field(default_factory=Numbers)
     notices: Sequence[Notice] = ()
 
-    def told(self, *, firing: bool) -> Notice | None:
-        """Return the first message about the spike, that it began or that it is over."""
-        return next((each for each in self.notices if each.name == ALERT and each.firing is firing), None)
+    @property
+    def spikes(self) -> list[Notice]:
+        """The messages about the spike, each model's newest."""
+        newest = {tuple(sorted(each.labels.items())): each for each in self.notices if each.name == ALERT}
+        return list(newest.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def _recovered(scene: Scene) -> str | None:
 
 
 def _alerted(scene: Scene) -> str | None:
-    notice = scene.told(firing=True)
+    notice = next((each for each in scene.spikes if each.firing), None)
     return None if notice is None else notice.annotations.get("summary", notice.name)
 
 
@@ -78,8 +80,9 @@ def _closed(scene: Scene) -> str | None:
 
 
 def _resolved(scene: Scene) -> str | None:
-    notice = scene.told(firing=False)
-    return None if notice is None else f"{notice.name} is over"
+    if not scene.spikes or any(each.firing for each in scene.spikes):
+        return None
+    return f"{ALERT} is over, for every model it was told of"
 
 
 _STEPS: Final = (

@@ -44,8 +44,9 @@ def test_rates_and_percentiles_are_of_the_last_seconds() -> None:
 
 def test_a_breaker_is_shown_as_open_while_any_process_has_it_open() -> None:
     telemetry = Telemetry()
-    telemetry.breaker_state("api/m", BreakerState.CLOSED)
-    telemetry.breaker_transition("api/m", BreakerState.CLOSED, BreakerState.OPEN)
+    breaker = telemetry.breaker("api/m")
+    breaker.state(BreakerState.CLOSED)
+    breaker.transition(BreakerState.CLOSED, BreakerState.OPEN)
     numbers = Window().add(0.0, [page(telemetry)])
     assert (numbers.breakers, numbers.opened) == ({"api/m": "open"}, 1)
 

@@ -28,12 +28,12 @@ OVER = Numbers(
 )
 
 
-def notice(*, firing: bool, name: str = ALERT) -> Notice:
+def notice(*, firing: bool, name: str = ALERT, model: str = "claude-a") -> Notice:
     return Notice(
         name=name,
         firing=firing,
         receiver="on-call",
-        labels={},
+        labels={"model": model},
         annotations={"summary": "22% of the calls time out"},
         started="2026-01-01T00:00:00Z",
         arrived=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
@@ -61,6 +61,16 @@ def test_the_story_is_told_in_the_order_it_was_seen() -> None:
     assert story.missing == []
     assert story.told["alert"] == "22% of the calls time out"
     assert story.told["breaker"] == "7 calls failed at once instead of waiting for a timeout"
+
+
+def test_an_alert_is_over_when_it_is_over_for_every_model() -> None:
+    story = Story()
+    one, other = notice(firing=True), notice(firing=True, model="claude-b")
+    told = [one, other, notice(firing=False)]
+    names(story, Scene(CALM), Scene(SPIKE, [one, other]), Scene(OVER, told))
+    assert "resolved" not in story.told
+    names(story, Scene(OVER, [*told, notice(firing=False, model="claude-b")]))
+    assert "resolved" in story.told
 
 
 def test_other_alerts_do_not_stand_for_the_spikes() -> None:

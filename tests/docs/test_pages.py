@@ -56,7 +56,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_and_their_options_exist(page: Path) -> None:
     for words in commands(page):
         command: click.Command = main
-        context = click.Context(main)
+        context = click.Context(main, **main.context_settings)
         rest = words[1:]
         while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
             found = command.get_command(context, rest[0])
