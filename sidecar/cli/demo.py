@@ -56,6 +56,7 @@ Nothing is installed but the TypeScript SDK, into a folder that goes with the de
 )
 def command(*, once: bool, plain: bool, compose: Path | None) -> None:
     """Run the demo."""
+    from sidecar.demo.process import ProcessError  # noqa: PLC0415  # only where it is run
     from sidecar.demo.programs import MissingProgramError, find  # noqa: PLC0415  # only where it is run
     from sidecar.demo.story import Story  # noqa: PLC0415
 
@@ -72,7 +73,10 @@ def command(*, once: bool, plain: bool, compose: Path | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     with contextlib.suppress(KeyboardInterrupt):
-        came_out_well = _run(story, once=once, plain=plain or not sys.stdout.isatty(), compose=compose)
+        try:
+            came_out_well = _run(story, once=once, plain=plain or not sys.stdout.isatty(), compose=compose)
+        except (ProcessError, OSError) as error:
+            raise click.ClickException(str(error)) from error
         sys.exit(0 if came_out_well else 1)
     click.echo("stopped; nothing is left behind")
 

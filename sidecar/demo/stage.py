@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from sidecar.demo.webhook import Webhook, webhook
 __all__ = ["Stage", "set_up", "values_of"]
 
 _PATIENCE: Final = 60.0
+_LONGEST: Final = 100
+"""Bytes of a socket's path that every system takes."""
 DATA: Final = files("sidecar.demo") / "data"
 _SDK: Final = "@anthropic-ai/sdk@^1"
 
@@ -84,7 +87,7 @@ def set_up(home: Path, say: Callable[[str], None]) -> Iterator[Stage]:
             "127.0.0.1:0",
             announced=r"listening on (http://\S+)",
         )
-        socket = home / "records.sock"
+        socket = _socket(stack, home)
         _, (collector,) = _sidecar(
             stack,
             home,
@@ -125,6 +128,16 @@ def set_up(home: Path, say: Callable[[str], None]) -> Iterator[Stage]:
             alertmanager=watching and watching[1],
             grafana=watching and _grafana(stack, home, watching[0]),
         )
+
+
+def _socket(stack: ExitStack, home: Path) -> Path:
+    """Choose where the socket is: in a short folder of its own where the temporary folder's path is a long one."""
+    path = home / "records.sock"
+    if len(os.fsencode(path)) > _LONGEST:
+        path = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecar-", dir="/tmp"))) / "s"
+        )  # made for this process alone
+    return path
 
 
 def _watching(

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -31,6 +32,13 @@ PATIENCE: Final = 30.0
 def chaos() -> Iterator[Chaos]:
     with chaos_server() as running:
         yield running
+
+
+@pytest.fixture
+def short() -> Iterator[str]:
+    """Give a path for a socket: it must be short, wherever the tests' own folders are."""
+    with tempfile.TemporaryDirectory(prefix="sidecar-", dir="/tmp") as folder:
+        yield f"{folder}/s"
 
 
 def environment(chaos: Chaos, **more: str) -> dict[str, str]:
@@ -110,9 +118,9 @@ asyncio.run(main())
     assert re.search(r'^claude_calls_total\{.*profile="interactive".*outcome="ok".*\} 1(\.0)?$', page, re.MULTILINE)
 
 
-def test_gunicorn_workers_are_one_target(chaos: Chaos, tmp_path: Path) -> None:
+def test_gunicorn_workers_are_one_target(chaos: Chaos, tmp_path: Path, short: str) -> None:
     place("gunicorn", tmp_path)
-    env = environment(chaos, SIDECAR_SOCKET=str(tmp_path / "s"))
+    env = environment(chaos, SIDECAR_SOCKET=short)
     admin, port = free_port(), free_port()
     with (
         started("sidecar", "collect", "--admin", f"127.0.0.1:{admin}", folder=tmp_path, env=env),
@@ -133,13 +141,13 @@ def test_gunicorn_workers_are_one_target(chaos: Chaos, tmp_path: Path) -> None:
         eventually('claude_calls_total{endpoint="messages"', f"http://127.0.0.1:{admin}/metrics")
 
 
-def test_a_celery_task_is_counted_as_background(chaos: Chaos, tmp_path: Path) -> None:
+def test_a_celery_task_is_counted_as_background(chaos: Chaos, tmp_path: Path, short: str) -> None:
     asking = """
 import sidecar, tasks
 assert len(tasks.summarize.apply(("a text",)).get()) > 2
 print(sidecar.default_telemetry().value("claude_calls_total", profile="background", outcome="ok"))
 """
-    assert run(asking, place("Celery", tmp_path), environment(chaos, SIDECAR_SOCKET=str(tmp_path / "s"))) == "1\n"
+    assert run(asking, place("Celery", tmp_path), environment(chaos, SIDECAR_SOCKET=short)) == "1\n"
 
 
 def test_a_lambda_has_sent_its_metrics_when_it_returns(chaos: Chaos, tmp_path: Path) -> None:
