@@ -101,7 +101,7 @@ def _now() -> Line:
                     Query(worst("claude:in_flight_silent_seconds:max", ENDPOINT)),
                     unit=SECONDS,
                     steps=[(None, palette.HIDDEN), (60, palette.NOTICE), (180, palette.BAD)],
-                    empty="nothing under way",
+                    empty="no calls now",
                 ),
             ),
             (

@@ -73,7 +73,7 @@ def _burn_down() -> Panel:
             "{{sloth_id}}",
         ),
         unit=SHARE,
-        axis=Axis(minimum=None),
+        axis=Axis(minimum=None, floor=0, ceiling=1),
         last="30d",
         steps=[(None, palette.BAD), (0, palette.HIDDEN)],
         empty="no objectives",
@@ -87,6 +87,7 @@ def _burn_rates(window: str, pages_at: float) -> Panel:
         f" 1. Above {pages_at:g} (dashed) it pages, when the shorter window agrees.",
         Query(f"max by (sloth_id) ({_burned(window)})", "{{sloth_id}}"),
         unit="suffix: x",
+        axis=Axis(ceiling=1),
         steps=[(None, palette.HIDDEN), (pages_at, palette.BAD)],
         empty="no objectives",
     )

@@ -19,6 +19,8 @@ class Axis:
 
     minimum: float | None = 0
     maximum: float | None = None
+    floor: float | None = None
+    """Shown down to here even when the data stays above."""
     ceiling: float | None = None
     """Shown up to here even when the data stays below."""
     logarithmic: bool = False
@@ -104,6 +106,8 @@ def _span(panel: timeseries.Panel, axis: Axis) -> None:
         panel.min(axis.minimum)
     if axis.maximum is not None:
         panel.max(axis.maximum)
+    if axis.floor is not None:
+        panel.axis_soft_min(axis.floor)
     if axis.ceiling is not None:
         panel.axis_soft_max(axis.ceiling)
     if axis.logarithmic:

@@ -11,6 +11,9 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards.src.panels.parts import NO_CALLS, Panel, Query, Steps, targets, titled, words
 
+_WORD = 150
+"""Pixels that the longest of our coloured words takes; wider, they would be all that is seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -73,8 +76,8 @@ def _column(column: Column) -> Iterator[model.DynamicConfigValue]:
         yield _setting("unit", column.unit)
     if column.decimals is not None:
         yield _setting("decimals", column.decimals)
-    if column.width is not None:
-        yield _setting("custom.width", column.width)
+    if column.width is not None or column.colors:
+        yield _setting("custom.width", column.width or _WORD)
     yield from _cell(column)
 
 
@@ -94,7 +97,10 @@ def _cell(column: Column) -> Iterator[model.DynamicConfigValue]:
         yield _setting("custom.cellOptions", {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"})
         yield _setting("min", 0)
         yield _setting("max", column.gauge)
-    elif column.steps or column.colors:
+    elif column.colors:
+        # Behind the word, where Grafana sees to the contrast: as text, half of the colours are hard to read.
+        yield _setting("custom.cellOptions", {"type": "color-background", "mode": "basic"})
+    elif column.steps:
         yield _setting("custom.cellOptions", {"type": "color-text"})
 
 

@@ -11,6 +11,9 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from dashboards.src import palette
 from dashboards.src.panels.parts import EXACT, NO_CALLS, Panel, Query, Steps, fixed, targets, thresholds, titled
 
+_BAR = 60
+"""Pixels that a bar with its name takes at most."""
+
 
 def tile(
     title: str,
@@ -50,6 +53,8 @@ def bars(
     panel = titled(bargauge.Panel(), title, description, empty).unit(unit).min(0)
     panel.targets(targets(queries, instant=True, kind=PromQueryFormat.TIME_SERIES))
     panel.orientation(look.VizOrientation.HORIZONTAL).display_mode(look.BarGaugeDisplayMode.BASIC)
+    # Left to itself Grafana drops the name of a single bar, and lets it fill the panel.
+    panel.display_name("${__series.name}").sizing(look.BarGaugeSizing.MANUAL).max_viz_height(_BAR)
     panel.value_mode(look.BarGaugeValueMode.TEXT).show_unfilled(show_unfilled=True)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(values=False).fields(""))
     panel.thresholds(thresholds([(None, palette.PERCENTILES["p95"])]))
