@@ -57,6 +57,7 @@ def _breakers() -> Section:
                                 top_recorded("claude:breaker_rejections:rate_5m", JOB, "breaker", "sum"), "{{breaker}}"
                             ),
                             unit=CALLS_PER_SECOND,
+                            axis=Axis(ceiling=1),
                             hosts=True,
                             empty="no breakers",
                         ),
