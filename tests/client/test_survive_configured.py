@@ -16,6 +16,7 @@ from sidecar.client import policies as part
 from sidecar.client.observer import Defaults
 from sidecar.client.policies import Shared, Time, chosen, configured, shared_by
 from sidecar.config import ConfigError
+from sidecar.console import Console
 from sidecar.model import BreakerState, Phase, Profile
 from sidecar.policy import BreakerConfig, BudgetConfig, Policy, Timeouts
 from sidecar.telemetry import Telemetry
@@ -236,6 +237,32 @@ def test_the_metrics_follow_what_time_alone_changes() -> None:
     planner.budget.withdraw()
     assert telemetry.value("claude_retry_budget_ratio") == pytest.approx(0.9)
     assert any(sample.family == "claude_retry_budget_ratio" for sample in telemetry.snapshot().gauges)
+
+
+def test_the_console_says_why_a_breaker_opened_and_when_it_tries_again() -> None:
+    now = [1000.0]
+    telemetry = Telemetry(wall=lambda: now[0] + 1e9)
+    console = Console(telemetry, mode="client")
+    shared = Shared(telemetry, Time(clock=lambda: now[0]))
+    planner = shared.planner(Profile.DEFAULT, Policy(breaker=BreakerConfig(consecutive=2, open_for=10)))
+    assert planner.breakers is not None
+    breaker = planner.breakers.get("host", "vendor/m")
+
+    def shown() -> Any:
+        (found,) = console.status()["breakers"]
+        return found["name"], found["state"], found["reason_text"], found["reopens_at"]
+
+    for _ in range(2):
+        breaker.acquire().failure("timeout", 1.0)
+    assert shown() == ("host/vendor/m", "open", "too many failures in a row", 1e9 + 1010)
+    now[0] += 11
+    assert breaker.state is BreakerState.HALF_OPEN
+    assert shown() == ("host/vendor/m", "half_open", None, None)
+    breaker.force_open()
+    assert shown() == ("host/vendor/m", "forced_open", "forced by hand", None)
+    breaker.reset()
+    assert shown() == ("host/vendor/m", "closed", None, None)
+    console.close()
 
 
 def test_a_limit_that_is_none_has_no_series() -> None:

@@ -80,7 +80,7 @@ class Conversation:
         self.now = 1000.0
         """The time, by hand."""
         self.records = Records()
-        self.telemetry = Telemetry(source=Source.PROXY)
+        self.telemetry = Telemetry(source=Source.PROXY, wall=lambda: self.now + 1e9)
         self.telemetry.add_sink(self.records)
         self._settings = settings
         self.loop = asyncio.new_event_loop()

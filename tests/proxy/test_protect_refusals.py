@@ -1,10 +1,12 @@
 """What a protected proxy answers at once instead of sending: open breakers, spent deadlines, full queues."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from sidecar.model import Outcome, Phase, Profile, RetryResult
+from sidecar.console import Console
+from sidecar.model import Outcome, Phase, Profile, RetryResult, Source
 from sidecar.proxy.limits import Limits
 from tests.proxy.kit import answer
 from tests.proxy.protected import BODY, JSON, MESSAGE, OVERLOADED, SDK, SLOT, Protected, ask, limited, protection
@@ -60,6 +62,38 @@ def test_an_open_breaker_is_told_of() -> None:
         "claude-sonnet-5",
     )
     assert len(talk.records.attempts) == 2
+
+
+def breakers_shown(talk: Protected) -> list[tuple[Any, ...]]:
+    """Take from the console's status document what it says of the breakers."""
+    console = Console(talk.telemetry, mode="proxy")
+    shown = console.status(source=Source.PROXY)["breakers"]
+    console.close()
+    return [(each["name"], each["state"], each["reason_text"], each["reopens_at"]) for each in shown]
+
+
+def test_the_console_says_why_a_breaker_opened_and_when_it_tries_again() -> None:
+    talk = opened()
+    first = talk.now + 1e9 + 30
+    assert breakers_shown(talk) == [(NAME, "open", "too many failures in a row", first)]
+    talk.wait(31)
+    assert breakers_shown(talk) == [(NAME, "half_open", None, None)]
+    talk.say(ask())
+    talk.reply(answer(OVERLOADED, JSON, status=b"529 Overloaded"))
+    talk.say(ask())
+    talk.reply(answer(OVERLOADED, JSON, status=b"529 Overloaded"))
+    again = round(talk.now + 1e9 + 60, 1)  # twice as long as the first time
+    assert breakers_shown(talk) == [(NAME, "open", "its trial calls failed", again)]
+
+
+def test_the_console_gives_no_time_for_a_breaker_that_an_operator_has_opened() -> None:
+    talk = Protected(protection(BREAKER))
+    assert talk.shield.breakers is not None
+    breaker = talk.shield.breakers.get("up.test", "claude-sonnet-5")
+    breaker.force_open()
+    assert breakers_shown(talk) == [(NAME, "forced_open", "forced by hand", None)]
+    breaker.reset()
+    assert breakers_shown(talk) == [(NAME, "closed", None, None)]
 
 
 def test_an_open_breaker_stops_no_other_model_and_no_other_request() -> None:

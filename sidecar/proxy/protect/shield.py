@@ -25,6 +25,7 @@ TELL_SECONDS: Final = 1.0
 FORCED_AGAIN_AFTER: Final = 60
 """What a breaker that only an operator closes says in ``retry-after``: nobody knows better."""
 
+_REJECTING: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 _PROTECTED: Final = frozenset({"messages", "messages.count_tokens"})
 _UPGRADED: Final = "messages"
 _LONGEST_DEADLINE: Final = 10  # digits
@@ -144,5 +145,9 @@ class Shield:
         self.tell()
         self._timer.after(TELL_SECONDS)
 
-    def _changed(self, name: str, before: BreakerState, after: BreakerState, _: Reason) -> None:
-        self._telemetry.breaker(name).transition(before, after)
+    def _changed(self, name: str, before: BreakerState, after: BreakerState, reason: Reason) -> None:
+        series = self._telemetry.breaker(name)
+        series.transition(before, after)
+        if after in _REJECTING and self.breakers is not None:
+            host, _, model = name.partition("/")
+            series.opened(reason.value, self.breakers.get(host, model).rejects_for())
