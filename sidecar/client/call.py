@@ -182,8 +182,8 @@ class Call(Observed):
                 self.span.waited(wait)
 
     def _trace(self, port: int | None) -> "CallSpan | None":
-        tracing = self.observer.tracing
-        if tracing is None or not Defaults.traces:
+        tracing, wanted = self.observer.tracing, Defaults.traces
+        if tracing is None or wanted is False:
             return None
         return tracing.for_call(
             source=Source.CLIENT,
@@ -194,6 +194,7 @@ class Call(Observed):
             started_at=self.started_at,
             host=self.host,
             port=port,
+            begin=wanted is True,
         )
 
     def _retry_result(self, verdict: Verdict) -> RetryResult | None:

@@ -35,6 +35,9 @@ def configure(
     ``policies``: keep the calls of every observed client alive as their profile's policy says, which the file changes;
     clients that are given a ``policy`` go by that.
 
+    ``traces``: False makes no spans at all, True also the span of a call where the SDK makes none; by default there are
+    those of attempts, below the SDK's own.
+
     The file is ``file``, else ``$SIDECAR_CONFIG``, else ``sidecar.toml`` where there is one. ``registry``: show the
     metrics on a registry of the application's too. Doing so again replaces what was set before. Every fault of the
     configuration is told at once, in a `ConfigError`, and then nothing has changed.
@@ -83,7 +86,7 @@ class _Outlets:
         telemetry = default_telemetry()
         self._serve(settings["metrics_port"], settings["metrics_address"])
         self._send(telemetry, settings["socket"])
-        Defaults.traces = bool(settings["traces"])
+        Defaults.traces = settings["traces"]
         if registry is not None and registry not in self._registries:
             telemetry.register(registry)
             self._registries.append(registry)

@@ -81,8 +81,12 @@ class Tracing(Protocol):
         started_at: float,
         host: str,
         port: int | None,
+        begin: bool,
     ) -> CallSpan | None:
-        """Give the span of the call whose first request is about to be sent; None while nobody traces."""
+        """Give the span of the call whose first request is about to be sent; None while nobody traces.
+
+        ``begin``: where the SDK has made none, one of ours; else None there too.
+        """
 
 
 class Pace:
@@ -150,7 +154,8 @@ class Defaults:
     """What `configure` has set for the process."""
 
     profile: Profile | None = None
-    traces: bool = True
+    traces: bool | None = None
+    """False: no spans; True: also a call's span where the SDK makes none; None: only of attempts, below the SDK's."""
     policies: "Mapping[Profile, Policy] | None" = None
     """Of all clients that are given none of their own; None: they are observed only."""
     table: "Mapping[Profile, Policy] | None" = None

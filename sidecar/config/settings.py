@@ -33,6 +33,11 @@ CLIENT: Final[Mapping[str, Setting]] = {
         "a path, or (not in the variable) true for the usual one",
         "send records to the sidecar that listens on this socket",
     ),
-    "traces": Setting(switch, "true or false", "make spans of attempts when a tracer provider is set", default=True),
+    "traces": Setting(
+        switch,
+        "true or false",
+        "true: also a call's own span where the SDK makes none; false: no spans; by default those of attempts, below "
+        "the SDK's own",
+    ),
 }
 """The section ``[client]``."""

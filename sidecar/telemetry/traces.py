@@ -69,12 +69,13 @@ class Tracing:
         host: str = "",
         port: int | None = None,
         parent: TraceRef | None = None,
+        begin: bool = True,
     ) -> CallSpan | None:
         """Return the span of the call under way, or None while nobody traces.
 
         Ask where the call's requests are sent from: inside the SDK's ``request()`` the SDK's own span is the current
         one, and is used. Where it has none, one is begun at ``started_at`` (Unix seconds), under ``parent`` or else
-        the current span; then ``end`` it.
+        the current span; then ``end`` it. Without ``begin`` the answer is None there.
         """
         if self._given is None and active_provider(TRACES) is None:
             return None  # the usual, and once a call: before all that costs something
@@ -86,6 +87,8 @@ class Tracing:
                 of_the_sdk = spans.current_sdk_span(tracer, started_at)
                 if of_the_sdk is not None:
                     return of_the_sdk
+                if not begin:
+                    return None
                 beginning = spans.Beginning(
                     source=source,
                     endpoint=endpoint,

@@ -75,8 +75,18 @@ def test_wrong_settings_change_nothing() -> None:
     assert _OUTLETS._server is None
 
 
-def test_traces_can_be_switched_off() -> None:
-    sidecar.configure(traces=False)
-    assert not Defaults.traces
-    sidecar.configure()
-    assert Defaults.traces
+@pytest.mark.parametrize("wanted", [True, False])
+def test_traces_are_neither_on_nor_off_unless_somebody_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, wanted: bool
+) -> None:
+    file = tmp_path / "traces.toml"
+    file.write_text(f"[client]\ntraces = {str(wanted).lower()}\n")
+    found = []
+    for given in ({"traces": wanted}, {}, {"file": file}):
+        sidecar.configure(**given)
+        found.append(Defaults.traces)
+    with monkeypatch.context() as environment:
+        environment.setenv("SIDECAR_TRACES", str(not wanted).lower())
+        sidecar.configure(file=file)
+        found.append(Defaults.traces)
+    assert found == [wanted, None, wanted, not wanted]

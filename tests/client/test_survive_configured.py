@@ -48,7 +48,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     yield
     monkeypatch.undo()
     Defaults.policies = Defaults.table = Defaults.profile = None
-    Defaults.traces = True
+    Defaults.traces = None
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

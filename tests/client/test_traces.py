@@ -1,4 +1,4 @@
-"""One span for a call, the SDK's own or else ours, and below it one for each attempt."""
+"""One span for a call, the SDK's own or else, where asked for, ours, and below it one for each attempt."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import sidecar
 from sidecar.chaos import Chaos
 from sidecar.client import install as seam
+from sidecar.client.observer import Defaults
 from sidecar.telemetry import Telemetry
 from sidecar.telemetry.traces import Tracing
 
@@ -54,9 +55,15 @@ def client_of(chaos: Chaos, provider: TracerProvider, *, own: bool) -> anthropic
     )
 
 
-@pytest.mark.parametrize("own", [True, False])
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Defaults, "traces", True)
+
+
+@pytest.mark.parametrize(("own", "asked"), [(True, None), (True, True), (False, True)])
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_call_has_one_span_and_each_attempt_one_below_it(
+    monkeypatch: pytest.MonkeyPatch,
     traced: Telemetry,
     chaos: Chaos,
     provider: TracerProvider,
@@ -65,8 +72,10 @@ def test_a_call_has_one_span_and_each_attempt_one_below_it(
     fault: Any,
     *,
     own: bool,
+    asked: bool | None,
     streamed: bool,
 ) -> None:
+    monkeypatch.setattr(Defaults, "traces", asked)
     with client_of(chaos, provider, own=own) as client:
         if streamed:
             with client.messages.stream(**ask, **fault("529;retry-after-ms=1,ok")) as stream:
@@ -84,6 +93,7 @@ def test_a_call_has_one_span_and_each_attempt_one_below_it(
     assert traced.value("claude_calls_total", outcome="ok") == 1
 
 
+@pytest.mark.usefixtures("asked_for")
 def test_a_dropped_stream_ends_its_spans(
     traced: Telemetry, chaos: Chaos, provider: TracerProvider, exporter: InMemorySpanExporter, ask: Any, fault: Any
 ) -> None:
@@ -95,16 +105,59 @@ def test_a_dropped_stream_ends_its_spans(
     assert top.end_time is not None
 
 
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_where_the_sdks_span_is_switched_off_there_is_none_unless_ours_is_asked_for(
+    traced: Telemetry,
+    chaos: Chaos,
+    exporter: InMemorySpanExporter,
+    ask: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    by: str,
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_OPEN_TELEMETRY", "false" if by == "variable" else "true")
+    option: Any = {"open_telemetry": False} if by == "option" else {}
+    with anthropic.Anthropic(base_url=chaos.url, api_key="k", **option) as client:
+        client.messages.create(**ask)
+        assert exporter.get_finished_spans() == ()
+        assert [attempt.trace_id for attempt in chaos.settled()] == [None]
+        monkeypatch.setattr(Defaults, "traces", True)
+        client.messages.create(**ask)
+    top, attempts = by_parent(exporter)
+    assert (top.name, len(attempts)) == (f"chat {ask['model']}", 1)
+    assert traced.value("claude_calls_total", outcome="ok") == 2
+
+
+def test_a_request_the_sdk_has_no_method_for_has_no_span_unless_ours_is_asked_for(
+    traced: Telemetry,
+    chaos: Chaos,
+    provider: TracerProvider,
+    exporter: InMemorySpanExporter,
+    ask: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with client_of(chaos, provider, own=True) as client:
+        client.post("/v1/messages", body=ask, cast_to=object)
+        assert exporter.get_finished_spans() == ()
+        monkeypatch.setattr(Defaults, "traces", True)
+        client.post("/v1/messages", body=ask, cast_to=object)
+    top, attempts = by_parent(exporter)
+    assert (top.name, len(attempts)) == (f"chat {ask['model']}", 1)
+    assert traced.value("claude_calls_total", outcome="ok") == 2
+
+
 def test_switched_off_there_are_no_spans_of_ours(
     traced: Telemetry, chaos: Chaos, provider: TracerProvider, exporter: InMemorySpanExporter, ask: Any
 ) -> None:
     sidecar.configure(traces=False)
     try:
-        with client_of(chaos, provider, own=False) as client:
-            client.messages.create(**ask)
+        for own in (True, False):
+            with client_of(chaos, provider, own=own) as client:
+                client.messages.create(**ask)
     finally:
         sidecar.configure()
-    assert [span for span in exporter.get_finished_spans() if span.name.startswith("chat")] == []
+    assert [span.name for span in exporter.get_finished_spans()] == ["anthropic.messages.create"]
+    assert traced.value("claude_calls_total", outcome="ok") == 2
 
 
 async def test_the_same_for_an_async_client(

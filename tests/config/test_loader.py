@@ -30,14 +30,14 @@ def test_without_any_the_defaults_hold() -> None:
         "metrics_port": None,
         "metrics_address": "127.0.0.1",
         "socket": None,
-        "traces": True,
+        "traces": None,
     }
 
 
 def test_code_goes_before_environment_before_file() -> None:
     write('[client]\nprofile = "agentic"\nmetrics_port = 1\nsocket = true\n[profiles.agentic]\ntotal = 3')
     found = client({"profile": "realtime", "traces": None}, SIDECAR_PROFILE="background", SIDECAR_METRICS_PORT="2")
-    assert (found["profile"], found["metrics_port"], found["socket"], found["traces"]) == ("realtime", 2, True, True)
+    assert (found["profile"], found["metrics_port"], found["socket"], found["traces"]) == ("realtime", 2, True, None)
 
 
 def test_a_file_is_named_by_code_or_by_the_environment() -> None:

@@ -435,6 +435,11 @@ def test_telemetry_passes_attempts_on_and_exemplars_share_their_trace(
     assert samples.TRACE.trace_id in repr(exemplars)
 
 
+def test_who_wants_no_call_begun_gets_none(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
+    assert tracing.for_call(**BEGINNING, begin=False) is None
+    assert exporter.get_finished_spans() == ()
+
+
 def test_without_a_provider_there_are_no_spans_until_one_is_set(
     provider: TracerProvider, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
