@@ -13,7 +13,6 @@ import re
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,36 +21,25 @@ from typing import Any, Final
 
 from anthropic import AsyncAnthropic
 
-ROOT: Final = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sidecar.demo import Process  # noqa: E402  # the checkout comes first
-from sidecar.demo.own import OWN  # noqa: E402
-from sidecar.demo.pages import samples  # noqa: E402
+from scripts.proxy_kit import Page, chaos, get, open_files, process_id, proxy, scenario  # after the path
+from sidecar.demo.pages import samples
 
-SCENARIO: Final = """
-summary = "Everything that can go wrong, all the time."
-[defaults]
-latency = { kind = "lognormal", median = 0.05, p99 = 0.4 }
-tokens_per_second = { kind = "uniform", low = 200, high = 400 }
-output_tokens = { kind = "lognormal", median = 40, p99 = 200 }
-[[phases]]
-name = "storm"
-duration = 3600
-[phases.mix]
-ok = 62
-"529" = 6
-"500" = 4
-"429" = 4
-hang = 3
-stall = 4
-truncate = 4
-truncate-clean = 3
-"reset;when=after-headers" = 3
-error-event = 3
-drip = 2
-malformed-json = 2
-"""
+MIX: Final = {
+    "ok": 62,
+    "529": 6,
+    "500": 4,
+    "429": 4,
+    "hang": 3,
+    "stall": 4,
+    "truncate": 4,
+    "truncate-clean": 3,
+    "reset;when=after-headers": 3,
+    "error-event": 3,
+    "drip": 2,
+    "malformed-json": 2,
+}
 TIMEOUT: Final = 1.5
 LEFT: Final = ("cancelled", "timeout")
 """The outcomes of requests whose client hung up."""
@@ -62,7 +50,6 @@ GROWTH: Final = 1.15
 """How much the last third's memory may exceed the first third's, allocator's noise included."""
 KEPT: Final = 256
 """Connections a proxy keeps at rest."""
-_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,39 +59,7 @@ class Look:
     rss: float
     """In MB."""
     files: int
-    page: str
-
-    def total(self, family: str, **labels: str) -> float:
-        """Add up a family's series that have these labels."""
-        return sum(
-            each.value for each in samples(self.page) if each.name == family and labels.items() <= each.labels.items()
-        )
-
-
-def get(url: str) -> str:
-    """Read a page of ours."""
-    with _OPENER.open(url, timeout=30) as answer:
-        text: str = answer.read().decode()
-        return text
-
-
-def running(command: list[str], home: Path, name: str, announced: str) -> tuple[Process, tuple[str, ...]]:
-    """Start one of our commands and read where it listens."""
-    process = Process([*OWN, *command], home / f"{name}.log")
-    process.wait_until(lambda: re.search(announced, process.log.read_text()) is not None, 30)
-    found = re.search(announced, process.log.read_text())
-    assert found is not None  # noqa: S101  # it was just there
-    return process, found.groups()
-
-
-def process_id(home: Path) -> int:
-    """Find the proxy itself: what was started is the shell that keeps it."""
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0") if folder.name.isdigit() else []
-            if words[:1] == [sys.executable.encode()] and b"proxy" in words and str(home).encode() in words:
-                return int(folder.name)
-    raise SystemExit("soak: the proxy is not running")
+    page: Page
 
 
 def look(pid: int, admin: str) -> Look:
@@ -112,7 +67,7 @@ def look(pid: int, admin: str) -> Look:
     status = Path(f"/proc/{pid}/status").read_text()
     rss = re.search(r"VmRSS:\s+(\d+)", status)
     assert rss is not None  # noqa: S101  # Linux says so
-    return Look(int(rss[1]) / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir())), get(f"http://{admin}/metrics"))
+    return Look(int(rss[1]) / 1024, open_files(pid), Page(get(f"http://{admin}/metrics")))
 
 
 async def ask(client: AsyncAnthropic, chance: random.Random) -> None:
@@ -143,21 +98,11 @@ async def calls(url: str, seconds: float, rate: float) -> int:
 
 async def soak(minutes: float, rate: float, home: Path) -> list[str]:
     """Run it; return what was wrong."""
-    (home / "storm.toml").write_text(SCENARIO)
-    chaos, (api,) = running(
-        ["chaos", "--listen", "127.0.0.1:0", "--scenario", str(home / "storm.toml")], home, "chaos", r"on (http://\S+)"
-    )
-    with chaos:
-        config = home / "sidecar.toml"
-        config.write_text("")
-        proxy, (url, admin) = running(
-            ["proxy", "--config", str(config), "--upstream", api, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
-            home,
-            "proxy",
-            r"ANTHROPIC_BASE_URL=(http://\S+)[\s\S]*http://(127\.0\.0\.1:\d+)/metrics",
-        )
-        with proxy:
-            pid = process_id(config)
+    api, api_url = chaos(home, "chaos", scenario(home, "Everything that can go wrong, all the time.", MIX))
+    with api:
+        process, url, admin = proxy(home, "proxy", api_url)
+        with process:
+            pid = process_id(home)
             looks = [look(pid, admin)]
             task = asyncio.create_task(calls(url, minutes * 60, rate))
             step = max(minutes * 60 / 30, 1)
@@ -165,12 +110,10 @@ async def soak(minutes: float, rate: float, home: Path) -> list[str]:
                 await asyncio.wait({task}, timeout=step)
                 looks.append(await asyncio.to_thread(look, pid, admin))
                 now = looks[-1]
-                print(
-                    f"{now.total('claude_attempts_total'):8.0f} requests, {now.rss:5.1f} MB, {now.files} files",
-                    flush=True,
-                )
+                requests = now.page.total("claude_attempts_total")
+                print(f"{requests:8.0f} requests, {now.rss:5.1f} MB, {now.files} files", flush=True)
             made = await task
-            truth, last = await settled(api, admin, pid)
+            truth, last = await settled(api_url, admin, pid)
             return judge(looks, last, truth, made)
 
 
@@ -180,7 +123,7 @@ async def settled(api: str, admin: str, pid: int) -> tuple[Mapping[str, Any], Lo
     while True:
         truth: dict[str, Any] = json.loads(await asyncio.to_thread(get, f"{api}/chaos/truth"))
         last = await asyncio.to_thread(look, pid, admin)
-        quiet = not (truth["counts"]["under_way"] or last.total("claude_in_flight"))
+        quiet = not (truth["counts"]["under_way"] or last.page.total("claude_in_flight"))
         if quiet or time.monotonic() > give_up:
             return truth, last
         await asyncio.sleep(0.2)
@@ -192,7 +135,7 @@ def judge(looks: list[Look], last: Look, truth: Mapping[str, Any], made: int) ->
     lost = ("sidecar_internal_errors_total", "sidecar_dropped_records_total", "claude_in_flight")
     return [
         *_miscounted(last, truth["attempts"]),
-        *(f"{family} is {last.total(family):.0f}" for family in lost if last.total(family)),
+        *(f"{family} is {last.page.total(family):.0f}" for family in lost if last.page.total(family)),
         *_grown(looks, last),
     ]
 
@@ -201,10 +144,10 @@ def _miscounted(last: Look, attempts: list[Mapping[str, Any]]) -> Iterator[str]:
     """Compare by status. Where a client left, both sides know that, but not how far the answer had come."""
     real = Counter(str(each["status"] or "none") for each in attempts if each["end"] != "client_left")
     seen: Counter[str] = Counter()
-    for each in samples(last.page):
+    for each in samples(last.page.text):
         if each.name == "claude_attempts_total" and each.labels["outcome"] not in LEFT:
             seen[each.labels["status"]] += int(each.value)
-    left = sum(last.total("claude_attempts_total", outcome=outcome) for outcome in LEFT)
+    left = sum(last.page.total("claude_attempts_total", outcome=outcome) for outcome in LEFT)
     # Two things the proxy alone has seen: a client that left before its request had gone on, and one that left
     # after the whole answer had come, and before it was passed on.
     allowed = left - (len(attempts) - real.total())
