@@ -6,10 +6,10 @@ PY := .venv/bin/python
 # Tests side by side, a file at a time. One more than the cores of a small machine: many wait for real servers.
 JOBS ?= 3
 
-.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench soak mutation alerts dashboards reference screenshots console-picture clean
+.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench soak chaos-test mutation alerts dashboards reference screenshots console-picture clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.made: requirements-dev.lock pyproject.toml scripts/venv
 	@scripts/venv
@@ -52,6 +52,9 @@ bench: .venv/.made ## Run the benchmarks (ratios, in CPU time)
 
 soak: .venv/.made ## Half an hour of everything going wrong through the proxy (MINUTES=30): no leak, exact counts
 	@$(PY) scripts/soak.py --minutes $(or $(MINUTES),30)
+
+chaos-test: .venv/.made ## Two minutes of kill -9 around the proxy and in it (SECONDS=120): nothing hangs, counts hold
+	@$(PY) scripts/chaos_test.py --seconds $(or $(SECONDS),120)
 
 mutation: .venv/.made ## Mutate sidecar/policy; its tests must kill 95 %, and every survivor be explained
 	@$(PY) scripts/mutation.py

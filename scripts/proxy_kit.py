@@ -14,6 +14,10 @@ from sidecar.demo.own import OWN
 from sidecar.demo.pages import samples
 
 _PATIENCE: Final = 30
+_LOCAL, _REMOTE, _STATE, _INODE = 1, 2, 3, 9
+"""The columns of /proc/net/tcp."""
+_OPEN: Final = ("01", "08")
+"""Established, and closed by the client alone."""
 _CHAOS_SAYS: Final = r"on (http://\S+)"
 _PROXY_SAYS: Final = r"ANTHROPIC_BASE_URL=(http://\S+)[\s\S]*http://(127\.0\.0\.1:\d+)/metrics"
 _SCENARIO: Final = """
@@ -90,6 +94,28 @@ def process_id(home: Path) -> int:
 def open_files(pid: int) -> int:
     """Count a process's descriptors."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def connections(url: str, pid: int | None = None) -> int:
+    """Count the connections that a server has open, or that a process has to it."""
+    port = f":{int(url.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    if pid is None:
+        return sum(row[_LOCAL].endswith(port) and row[_STATE] in _OPEN for row in rows)
+    theirs = {f"socket:[{row[_INODE]}]" for row in rows if row[_REMOTE].endswith(port)}
+    found = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += str(descriptor.readlink()) in theirs
+    return found
 
 
 def _config(home: Path) -> Path:
