@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Tests side by side, a file at a time. One more than the cores of a small machine: many wait for real servers.
 JOBS ?= 3
 
-.PHONY: help demo test check format lock test-matrix test-sdk test-langchain bench soak chaos-test mutation alerts dashboards reference screenshots console-picture clean
+.PHONY: help demo test check format lock test-matrix test-sdk test-langchain test-claude-code bench soak chaos-test mutation alerts dashboards reference screenshots console-picture clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-sdk: .venv/.made ## Run the SDK's own tests without and with install(), and
 
 test-langchain: .venv/.made ## The same with langchain-anthropic's unit tests
 	@$(PY) scripts/foreign_suite.py langchain
+
+test-claude-code: .venv/.made ## Run the Claude Code CLI (from npm) with and without the proxy, and compare
+	@$(PY) scripts/claude_code.py
 
 bench: .venv/.made ## Run the benchmarks (ratios, in CPU time)
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file"; done
