@@ -7,8 +7,12 @@ from typing import Final
 from sidecar import console as pages
 from sidecar.admin.http import Handler, Request, Response
 from sidecar.admin.listen import Address, AdminError
+from sidecar.admin.slices import in_slices, one_by_one
 from sidecar.telemetry import Telemetry
 from sidecar.telemetry.page import PATH, MetricsPage
+
+_FEW_PARTS: Final = 4
+"""So many are sent as one body, whose length is told."""
 
 Check = Callable[[], str | None]
 """Says why not ready, in a few words, or None."""
@@ -48,9 +52,14 @@ def standard_routes(
 
     async def metrics(request: Request) -> Response:
         accept, encoding = (request.headers.get(name, "") for name in ("accept", "accept-encoding"))
-        # In a thread: rendering thousands of series takes milliseconds that the event loop has not to give.
-        answer = await asyncio.to_thread(page.answer, "GET", accept, encoding)
-        return Response(status=answer.status, body=answer.body, headers=answer.headers)
+        headers, pieces = page.pieces(accept, encoding)
+        try:
+            parts = await in_slices(pieces)
+        except Exception as error:  # noqa: BLE001  # a scraper is told, the program goes on
+            telemetry.internal_error("scrape", error)
+            return Response.text("The metrics could not be rendered; the log says where.\n", 500)
+        body = b"".join(parts) if len(parts) <= _FEW_PARTS else one_by_one(parts)
+        return Response(body=body, headers=tuple(headers))
 
     async def healthz(_request: Request) -> Response:
         return Response.text("ok\n")

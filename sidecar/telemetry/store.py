@@ -97,10 +97,12 @@ class Store:
                 return
             work()
 
-    def counters(self, family: Family) -> list[tuple[Labels, float]]:
-        """Copy the counters of a family."""
+    def counters(self, family: Family) -> Iterator[tuple[Labels, float]]:
+        """Copy the counters of a family one by one: there may be thousands."""
         with self._reading():
-            return [(labels, counter.value) for labels, counter in self._counters[family.name].items()]
+            table = list(self._counters[family.name].items())
+        for labels, counter in table:
+            yield labels, counter.value
 
     def gauges(self, family: Family) -> list[tuple[Labels, float, float]]:
         """Copy the gauges of a family that are set: labels, value, and when it was set."""

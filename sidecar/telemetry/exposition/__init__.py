@@ -1,6 +1,6 @@
 """Rendering views of the families in each format a scraper may ask for. Knows no HTTP and no clock."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sidecar.telemetry.exposition.formats import Format, accepts_gzip, negotiate
@@ -23,4 +23,8 @@ class Renderer:
 
     def render(self, views: Iterable[FamilyView], form: Format = Format.TEXT) -> bytes:
         """Render a page."""
-        return self._renderers[form].render(views)
+        return b"".join(self.pieces(views, form))
+
+    def pieces(self, views: Iterable[FamilyView], form: Format) -> Iterator[bytes]:
+        """Render a page piece by piece, so that others can work in between; a piece may be empty."""
+        return self._renderers[form].pieces(views)

@@ -37,15 +37,16 @@ class ProtobufRenderer:
         self._bounds: Final[dict[str, list[bytes]]] = {}
         self._labels: Final[dict[str, dict[Labels, bytes]]] = {}
 
-    def render(self, views: Iterable[FamilyView]) -> bytes:
-        """Render the page."""
-        parts: list[bytes] = []
+    def pieces(self, views: Iterable[FamilyView]) -> Iterator[bytes]:
+        """Render the page piece by piece; most are empty, as a family's length stands before its series."""
         for view in views:
-            metrics = list(self._histograms(view)) if view.family.kind is Kind.HISTOGRAM else list(self._values(view))
+            metrics: list[bytes] = []
+            for metric in self._histograms(view) if view.family.kind is Kind.HISTOGRAM else self._values(view):
+                metrics.append(metric)
+                yield b""
             if metrics:
                 family = b"".join([_about(view.family), *metrics])
-                parts += (varint(len(family)), family)
-        return b"".join(parts)
+                yield varint(len(family)) + family
 
     def _values(self, view: FamilyView) -> Iterator[bytes]:
         field = _VALUES[view.family.kind]

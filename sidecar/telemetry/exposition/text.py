@@ -5,7 +5,7 @@ of lines costs a few string operations per series.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sidecar.telemetry.exposition.classic import bounds, place_exemplars
@@ -24,17 +24,16 @@ class TextRenderer:
         self._templates: Final[dict[str, str]] = {}
         self._heads: Final[dict[str, dict[Labels, str]]] = {}
 
-    def render(self, views: Iterable[FamilyView]) -> bytes:
-        """Render the page."""
-        parts: list[str] = []
+    def pieces(self, views: Iterable[FamilyView]) -> Iterator[bytes]:
+        """Render the page piece by piece, of one series each."""
         for view in views:
-            lines = list(self._histograms(view)) if view.family.kind is Kind.HISTOGRAM else list(self._values(view))
-            if lines:
-                parts.append(self._about(view.family))
-                parts += lines
+            lines = self._histograms(view) if view.family.kind is Kind.HISTOGRAM else self._values(view)
+            about = self._about(view.family)
+            for line in lines:
+                yield (about + line).encode()
+                about = ""
         if self._openmetrics:
-            parts.append("# EOF\n")
-        return "".join(parts).encode()
+            yield b"# EOF\n"
 
     def _about(self, family: Family) -> str:
         name = family.name.removesuffix("_total") if self._openmetrics else family.name
