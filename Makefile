@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Tests side by side, a file at a time. One more than the cores of a small machine: many wait for real servers.
 JOBS ?= 3
 
-.PHONY: help demo test check format lock test-matrix test-sdk test-langchain test-claude-code bench soak chaos-test mutation alerts dashboards reference screenshots console-picture clean
+.PHONY: help demo test check format lock test-matrix test-sdk test-langchain test-claude-code bench bench-proxy soak chaos-test mutation alerts dashboards reference screenshots console-picture clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ soak: .venv/.made ## Half an hour of everything going wrong through the proxy (M
 
 chaos-test: .venv/.made ## Two minutes of kill -9 around the proxy and in it (SECONDS=120): nothing hangs, counts hold
 	@$(PY) scripts/chaos_test.py --seconds $(or $(SECONDS),120)
+
+bench-proxy: .venv/.made ## Measure the proxy beside nginx, haproxy, Envoy and LiteLLM
+	@proxies=$$(scripts/proxies); env $$proxies $(PY) -m benchmarks.proxy
 
 mutation: .venv/.made ## Mutate sidecar/policy; its tests must kill 95 %, and every survivor be explained
 	@$(PY) scripts/mutation.py

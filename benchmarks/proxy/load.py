@@ -9,6 +9,8 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable, Coroutine
+from functools import partial
 from statistics import median
 from typing import Any, Final, cast
 
@@ -131,15 +133,29 @@ class _Reader(asyncio.Protocol):
             stamp = data[at + len(STAMP_KEY) : at + len(STAMP_KEY) + STAMP]
             if at >= 0 and stamp.isdigit():
                 self._delays.append(time.monotonic_ns() - int(stamp))
+        if not self.begun and not data.startswith(b"HTTP/1.1 200"):
+            self.fail(f"the proxy answered {data[:1000]!r}")
+            return
         self.begun = True
-        if data.endswith(_STREAM_ENDS) or (len(data) < len(_STREAM_ENDS) and (self._last + data).endswith(_STREAM_ENDS)):
+        if data.endswith(_STREAM_ENDS) or (
+            len(data) < len(_STREAM_ENDS) and (self._last + data).endswith(_STREAM_ENDS)
+        ):
             self.done.set_result(None)
             self.transport.abort()
         self._last = data
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(str(exc or "the proxy closed the connection"))
+
+    def fail(self, why: str) -> None:
+        """End here."""
+        self.begun = True
         if not self.done.done():
-            self.done.set_exception(exc or ConnectionError("the proxy closed the connection"))
+            self.done.set_exception(ConnectionError(why))
+
+
+def _itself(reader: _Reader) -> _Reader:
+    return reader
 
 
 async def streams(*, port: int, count: int, chunks: int) -> dict[str, Any]:
@@ -149,10 +165,14 @@ async def streams(*, port: int, count: int, chunks: int) -> dict[str, Any]:
     data = request(chunks=chunks)
     readers: list[_Reader] = []
     for number in range(count):
-        _, reader = await loop.create_connection(lambda number=number: _Reader(data, delays, number), "127.0.0.1", port)
+        reader = _Reader(data, delays, number)
+        await loop.create_connection(partial(_itself, reader), "127.0.0.1", port)
         readers.append(reader)
     while not all(reader.begun for reader in readers):  # noqa: ASYNC110  # a thousand events would be no better
         await asyncio.sleep(0.01)
+    for reader in readers:
+        if reader.done.done():
+            reader.done.result()  # it failed
     print("ready", flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
     if chunks:
@@ -163,5 +183,9 @@ async def streams(*, port: int, count: int, chunks: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     wanted = json.loads(sys.argv[1])
-    work = {"requests": requests, "paced": paced, "streams": streams}[wanted.pop("do")]
-    print(json.dumps(uvloop.run(work(**wanted))))
+    works: dict[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]] = {
+        "requests": requests,
+        "paced": paced,
+        "streams": streams,
+    }
+    print(json.dumps(uvloop.run(works[wanted.pop("do")](**wanted))))

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -18,16 +18,25 @@ _TASKSET: Final = shutil.which("taskset")
 class Child:
     """One process of these benchmarks."""
 
-    def __init__(self, *command: str, core: int, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *command: str, core: int, environ: dict[str, str] | None = None, log: Path | None = None
+    ) -> None:
         pinned = (_TASKSET, "-c", str(core), *command) if _TASKSET else command
-        self._process = subprocess.Popen(  # noqa: S603  # our own commands
-            pinned,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(environ or {})},
-        )
+        with nullcontext(None) if log is None else log.open("w") as output:
+            self._process = subprocess.Popen(  # noqa: S603  # our own commands
+                pinned,
+                stdin=subprocess.PIPE,
+                stdout=output or subprocess.PIPE,
+                stderr=output,
+                text=True,
+                env={**os.environ, **(environ or {})},
+            )
         self.pid = self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
 
     def tell(self) -> None:
         """Let it go on."""
@@ -45,7 +54,8 @@ class Child:
     def stop(self) -> None:
         """End it."""
         for pipe in (self._process.stdin, self._process.stdout):
-            cast("IO[str]", pipe).close()
+            if pipe is not None:
+                pipe.close()
         self._process.terminate()
         try:
             self._process.wait(5)
@@ -55,9 +65,9 @@ class Child:
 
 
 @contextmanager
-def child(*command: str, core: int, environ: dict[str, str] | None = None) -> Iterator[Child]:
-    """Run a process for a while."""
-    process = Child(*command, core=core, environ=environ)
+def child(*command: str, core: int, environ: dict[str, str] | None = None, log: Path | None = None) -> Iterator[Child]:
+    """Run a process for a while; with ``log``, what it prints goes there."""
+    process = Child(*command, core=core, environ=environ, log=log)
     try:
         yield process
     finally:

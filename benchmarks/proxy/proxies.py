@@ -1,5 +1,6 @@
-"""The proxies that are measured, each set up the way one would put it in front of the API: keep-alive on both sides, no
-buffering of answers, no access log.
+"""The proxies that are measured, each set up as one would put it in front of the API.
+
+Keep-alive on both sides, no buffering of answers, no access log.
 """
 
 import os
@@ -15,7 +16,7 @@ from typing import Final
 
 from benchmarks.proxy.processes import PROXY_CORE, Child, child
 
-_START_SECONDS: Final = 90.0
+_START_SECONDS: Final = 60.0
 
 Command = Callable[[int, int, Path], tuple[str, ...] | None]
 """Given its port, the upstream's and a folder for its files, how a proxy is started; None where it is not here."""
@@ -36,7 +37,7 @@ def _debian() -> Path:
 
 
 def _nginx(port: int, upstream: int, folder: Path) -> tuple[str, ...] | None:
-    program = shutil.which("nginx") or shutil.which(_debian() / "usr/sbin/nginx")
+    program = shutil.which("nginx") or shutil.which(str(_debian() / "usr/sbin/nginx"))
     if program is None:
         return None
     places = "".join(
@@ -61,7 +62,7 @@ def _nginx(port: int, upstream: int, folder: Path) -> tuple[str, ...] | None:
 
 
 def _haproxy(port: int, upstream: int, folder: Path) -> tuple[str, ...] | None:
-    program = shutil.which("haproxy") or shutil.which(_debian() / "usr/sbin/haproxy")
+    program = shutil.which("haproxy") or shutil.which(str(_debian() / "usr/sbin/haproxy"))
     if program is None:
         return None
     (folder / "haproxy.cfg").write_text(f"""
@@ -134,13 +135,24 @@ model_list:
     api_base: http://127.0.0.1:{upstream}
     api_key: none
 litellm_settings: {{telemetry: false}}
+general_settings: {{dangerously_permit_weak_or_unset_master_key: true}}
 """)
     return str(program), "--config", str(folder / "litellm.yaml"), "--host", "127.0.0.1", "--port", str(port)
 
 
-def _sidecar(*options: str) -> Command:
+def _sidecar(*, ca_file: Path | None = None) -> Command:
     def command(port: int, upstream: int, folder: Path) -> tuple[str, ...]:
-        return sys.executable, "-m", "benchmarks.proxy.ours", str(port), f"http://127.0.0.1:{upstream}", *options
+        scheme, host = ("http", "127.0.0.1") if ca_file is None else ("https", "localhost")
+        lines = [
+            f'upstream = "{scheme}://{host}:{upstream}"',
+            f'listen = ["127.0.0.1:{port}"]',
+            'admin = "127.0.0.1:0"',
+        ]
+        if ca_file is not None:
+            lines.append(f'ca_file = "{ca_file}"')
+        (folder / "sidecar.toml").write_text("\n".join(["[proxy]", *lines, ""]))
+        program = Path(sys.executable).with_name("sidecar")
+        return str(program), "proxy", "--config", str(folder / "sidecar.toml")
 
     return command
 
@@ -149,10 +161,19 @@ PROXIES: Final[dict[str, Command]] = {
     "nginx": _nginx,
     "haproxy": _haproxy,
     "envoy": _envoy,
-    "sidecar bare": _sidecar(),
-    "sidecar": _sidecar("observed"),
+    "sidecar": _sidecar(),
     "litellm": _litellm,
 }
+
+
+def sidecar_over_tls(ca_file: Path) -> Command:
+    """Start ours towards an upstream that speaks TLS."""
+    return _sidecar(ca_file=ca_file)
+
+
+def _is_unpacked(arguments: tuple[str, ...]) -> bool:
+    """Whether a program was unpacked from the distribution rather than installed."""
+    return _debian() != Path("/") and arguments[0].startswith(str(_debian()))
 
 
 @contextmanager
@@ -165,15 +186,17 @@ def running(name: str, command: Command, upstream: int, folder: Path) -> Iterato
     if arguments is None:
         yield None
         return
-    libraries = f"{_debian()}/usr/lib/{os.uname().machine}-linux-gnu"
+    unpacked = {"LD_LIBRARY_PATH": f"{_debian()}/usr/lib/{os.uname().machine}-linux-gnu"}
     begun = time.monotonic()
-    with child(*arguments, core=PROXY_CORE, environ={"LD_LIBRARY_PATH": libraries} if _debian() != Path("/") else None) as process:
+    environ = unpacked if _is_unpacked(arguments) else None
+    with child(*arguments, core=PROXY_CORE, environ=environ, log=folder / "output") as process:
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             except OSError:
-                if time.monotonic() - begun > _START_SECONDS:
-                    raise SystemExit(f"{name} does not listen after {_START_SECONDS:g} s") from None
+                if process.ended or time.monotonic() - begun > _START_SECONDS:
+                    said = (folder / "output").read_text()[-2000:]
+                    raise SystemExit(f"{name} does not listen:\n{said}") from None
                 time.sleep(0.005)
         yield Running(name, port, process, time.monotonic() - begun)

@@ -1,6 +1,7 @@
 """What goes over the wire in these benchmarks: requests as the SDK sends them, answers as the API gives them."""
 
 import json
+from collections.abc import Mapping
 from typing import Final
 
 _BODY: Final = {
@@ -91,7 +92,7 @@ def answer() -> bytes:
     return _ANSWER.format(kind="application/json", framing=f"Content-Length: {len(body)}").encode() + body
 
 
-def _event(data: dict[str, object]) -> bytes:
+def _event(data: Mapping[str, object]) -> bytes:
     return f"event: {data['type']}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 

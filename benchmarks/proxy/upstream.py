@@ -1,4 +1,4 @@
-"""The upstream of these benchmarks, in a process of its own: canned answers, and streams whose chunks are evenly spread.
+"""The upstream of these benchmarks, in a process of its own: canned answers, and streams with evenly spread chunks.
 
     python -m benchmarks.proxy.upstream [CERTIFICATE KEY]
 
@@ -24,7 +24,10 @@ _ANSWER: Final = answer()
 _HEAD: Final = stream_head()
 _CHUNK: Final = stream_chunk()
 _END: Final = stream_end()
-_BEFORE, _AFTER = _CHUNK[: _CHUNK.index(STAMP_KEY) + len(STAMP_KEY)], _CHUNK[_CHUNK.index(STAMP_KEY) + len(STAMP_KEY) + STAMP :]
+_BEFORE, _AFTER = (
+    _CHUNK[: _CHUNK.index(STAMP_KEY) + len(STAMP_KEY)],
+    _CHUNK[_CHUNK.index(STAMP_KEY) + len(STAMP_KEY) + STAMP :],
+)
 _WANTED: Final = re.compile(rb"\r\nx-bench-chunks: ([0-9]+)\r\n")
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: ([0-9]+)\r\n")
 
@@ -74,12 +77,12 @@ class _Server(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         held = self._held + data
-        end = held.find(b"\r\n\r\n") + 4
-        length = _LENGTH.search(held, 0, end)
-        self._held = held if end < 4 or length is None or len(held) < end + int(length[1]) else b""
+        end = held.find(b"\r\n\r\n")
+        length = _LENGTH.search(held, 0, end + 2)
+        self._held = held if end < 0 or length is None or len(held) < end + 4 + int(length[1]) else b""
         if self._held:
             return
-        wanted = _WANTED.search(held, 0, end)
+        wanted = _WANTED.search(held, 0, end + 2)
         if wanted is None:
             self._transport.write(_ANSWER)
             return
