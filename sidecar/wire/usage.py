@@ -40,13 +40,15 @@ def merge_usage(value: object, before: Usage | None = None) -> Usage | None:
     if not isinstance(value, dict):
         return before
     known = before or _NOTHING
-    merged = Usage(
-        input=_count(value.get("input_tokens"), known.input),
-        output=_count(value.get("output_tokens"), known.output),
-        cache_read=_count(value.get("cache_read_input_tokens"), known.cache_read),
-        cache_write=_count(value.get("cache_creation_input_tokens"), known.cache_write),
+    counts = (
+        _count(value.get("input_tokens"), known.input),
+        _count(value.get("output_tokens"), known.output),
+        _count(value.get("cache_read_input_tokens"), known.cache_read),
+        _count(value.get("cache_creation_input_tokens"), known.cache_write),
     )
-    return before if merged == known else merged
+    if counts == (known.input, known.output, known.cache_read, known.cache_write):
+        return before
+    return Usage(input=counts[0], output=counts[1], cache_read=counts[2], cache_write=counts[3])
 
 
 def read_message(message: object) -> Answer:
@@ -61,7 +63,7 @@ def read_body(body: bytes) -> Answer | None:
     if len(body) > WHOLE_LIMIT:
         return read_tail(body[-TAIL:])
     try:
-        return read_message(json.loads(body))
+        return read_message(_decoded(body))
     except (ValueError, RecursionError):
         return None
 
@@ -80,6 +82,15 @@ def read_tail(tail: bytes) -> Answer:
 def word(value: object) -> str | None:
     """Take a short word such as a stop reason or a model's name; anything else is not one."""
     return value if isinstance(value, str) and 0 < len(value) <= _MAX_WORD else None
+
+
+def _decoded(body: bytes) -> Any:
+    """Decode JSON; by the short way where it is UTF-8 without white space around it."""
+    try:
+        value, end = _OBJECT.raw_decode(text := body.decode())
+    except ValueError:
+        return json.loads(body)
+    return value if end == len(text) else json.loads(body)
 
 
 def _object_at(data: bytes, start: int) -> Any:
