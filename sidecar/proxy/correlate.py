@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from sidecar.model import CallRecord, Outcome, RetryResult, Wait
+from sidecar.model import CallRecord, Outcome, RetryResult, TraceRef, Wait
 from sidecar.proxy.wheel import Timer, Wheel
 
 BACKOFF_SECONDS: Final = 8.0
@@ -49,6 +49,8 @@ class Past:
     waits: tuple[Wait, ...] = ()
     record: CallRecord | None = None
     """How the last attempt ended; None where nothing was sent yet."""
+    trace: TraceRef | None = None
+    """The span its attempts stand under, where one came before."""
 
 
 class Correlation(Protocol):
@@ -131,6 +133,7 @@ class Calls:
                     attempts=call.attempts,
                     waits=(*call.waits, wait) if call.attempts else (),
                     record=call.record if call.attempts else None,
+                    trace=call.record.trace,
                 )
         return alone
 

@@ -5,13 +5,12 @@ It knows no upstream. What a client does wrong is answered once, and then nothin
 
 from asyncio import BaseTransport, Protocol, Transport
 from enum import Enum
-from math import inf
 from typing import TYPE_CHECKING, cast
 
 from sidecar.proxy.chunked import ChunkedBody, MalformedChunksError
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.framing import Body, bad
-from sidecar.proxy.headers import RequestHead
+from sidecar.proxy.headers import RequestHead, more_than
 from sidecar.proxy.roles import Served
 from sidecar.proxy.sockets import reset_on_close
 
@@ -40,6 +39,7 @@ class Downstream(Protocol):
         "_chunks",
         "_current",
         "_deaf",
+        "_last_head",
         "_proxy",
         "_queue",
         "_read_paused",
@@ -63,6 +63,7 @@ class Downstream(Protocol):
         self._transport: Transport | None = None
         self._stage = _Stage.IDLE
         self._buffer = b""  # a head that is not whole yet
+        self._last_head: RequestHead | None = None  # the next is mostly the same
         self._body_left = 0  # of a body whose length was told
         self._chunks: ChunkedBody | None = None
         self._body_bytes = 0
@@ -198,31 +199,36 @@ class Downstream(Protocol):
     def _take_head(self, data: bytes) -> bytes:
         """Look for the end of a head; returns what comes after it."""
         limits = self._proxy.limits
-        if self._stage is _Stage.IDLE:
+        idle = self._stage is _Stage.IDLE
+        if idle:
             data = data.lstrip(b"\r\n")  # some clients send an empty line after a body
             if not data:
                 return b""
             self._stage = _Stage.HEAD
-            self._timer.off()
         elif self._buffer:
             data, self._buffer = self._buffer + data, b""
         end = data.find(b"\r\n\r\n")
         if (end if end >= 0 else len(data)) > limits.head_bytes:
             raise Fault("head_too_large", f"the request's headers are larger than {limits.head_bytes} bytes")
-        if end >= 0:
-            self._begin(RequestHead(data[: end + 4]))
-            return data[end + 4 :]
-        self._buffer = data
-        if self._timer.due == inf:
-            self._timer.after(limits.head_seconds)
-        return b""
+        if end < 0:
+            self._buffer = data
+            if idle:
+                self._timer.after(limits.head_seconds)
+            return b""
+        end += 4
+        raw = data[:end]
+        last = self._last_head
+        head = (None if last is None else last.again(raw)) or RequestHead(raw)
+        self._last_head = head
+        self._begin(self._proxy.route(head))
+        return data[end:]
 
     def _begin(self, head: RequestHead) -> None:
         """Make an exchange of a request."""
         limits = self._proxy.limits
         if len(self._queue) >= limits.pipelined:
             raise bad(f"more than {limits.pipelined} requests were sent ahead of their answers")
-        if head.fields.count(b"\r\n") > limits.headers:
+        if more_than(limits.headers, head.fields):
             raise Fault("head_too_large", f"the request has more than {limits.headers} headers")
         if head.length > limits.body_bytes:
             raise self._body_too_large()

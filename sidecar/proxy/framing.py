@@ -47,6 +47,9 @@ HOP_BY_HOP: Final = (
 )
 """Concern one connection only, or are written anew."""
 
+LENGTH_DIGITS: Final = 18
+"""No sensible length has more."""
+
 _TARGET: Final = re.compile(rb"/[!\"$-~]*")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://[!\"$-.0-?A-~]+(/[!\"$-~]*)?")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
@@ -55,7 +58,6 @@ _FIRST_STATUS: Final = 100
 _FIRST_FINAL: Final = 200
 _LAST_STATUS: Final = 599
 _SWITCHING: Final = 101
-_LENGTH_DIGITS: Final = 18
 
 
 class Body(Enum):
@@ -136,7 +138,7 @@ def response_body(status: int, specials: list[tuple[bytes, bytes]], *, to_head: 
 
 def _length(value: bytes, wrong: Callable[[str], Fault]) -> int:
     # llhttp has made sure that it is a number, and alone; but zeros in front of it have no end.
-    if len(value) > _LENGTH_DIGITS or not value.isdigit():
+    if len(value) > LENGTH_DIGITS or not value.isdigit():
         raise wrong("the content-length is not a sensible number")
     return int(value)
 

@@ -41,8 +41,8 @@ class Limits:
     """Waiting for one of the upstream's connections when ``upstream_connections`` are in use (then 503)."""
     silence_seconds: float = 900.0
     """An upstream that sends nothing (504 before the answer has begun; after it, the answer is broken off)."""
-    upstream_connections: int = 4_096
-    """Connections to one upstream."""
+    upstream_connections: int = 5_000
+    """Connections to one upstream: as many as requests may be under way."""
     idle_connections: int = 256
     """Of those, how many are kept for later."""
     upstream_idle_seconds: float = 60.0

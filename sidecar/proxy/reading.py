@@ -1,6 +1,7 @@
 """What an answer says of itself, out of its bytes as they go by. Nothing of its content is kept."""
 
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from sidecar.model import (
     CANCELLED,
@@ -26,23 +27,32 @@ _JSON: Final = b"application/json"
 _PLAIN: Final = frozenset({b"", b"identity"})
 
 
+class _Kind(NamedTuple):
+    """What sort of body an answer has."""
+
+    events: bool
+    json: bool
+    encoding: str
+    """Empty where it is plain."""
+
+
 class Reading:
     """One answer. Feed it the pieces of its body; ask for the verdict when they have ended."""
 
     __slots__ = ("_decompress", "_held", "_json", "_size", "_status", "scanner", "stop_reason", "usage")
 
     def __init__(self, head: ResponseHead) -> None:
-        kind = head.watched.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        encoding = head.watched.get(b"content-encoding", b"").strip().lower()
+        watched = head.watched
+        kind = _kind(watched.get(b"content-type", b""), watched.get(b"content-encoding", b""))
         self._status = head.status
         self._decompress: Decompressor | None = None
-        readable = encoding in _PLAIN
-        if not readable:
-            self._decompress = decompressor(encoding.decode("latin-1"))
+        readable = True
+        if kind.encoding:
+            self._decompress = decompressor(kind.encoding)
             readable = self._decompress is not None
-        self.scanner = SseScanner() if readable and kind == _EVENTS and head.status < FIRST_ERROR else None
+        self.scanner = SseScanner() if readable and kind.events and head.status < FIRST_ERROR else None
         """Finds the events, if it is a stream of them."""
-        self._json = readable and kind == _JSON
+        self._json = readable and kind.json
         self._held = b""  # a JSON body, or the end of a long one
         self._size = 0
         self.usage: Usage | None = None
@@ -95,3 +105,10 @@ class Reading:
         if broken is not None and broken.outcome is Outcome.CONNECTION_ERROR:
             return Verdict(Outcome.TRUNCATED, None, broken.error_type)
         return broken or classify_stream_end(end)
+
+
+@lru_cache(maxsize=64)  # there are few
+def _kind(content_type: bytes, content_encoding: bytes) -> _Kind:
+    kind = content_type.partition(b";")[0].strip().lower()
+    encoding = content_encoding.strip().lower()
+    return _Kind(kind == _EVENTS, kind == _JSON, "" if encoding in _PLAIN else encoding.decode("latin-1"))

@@ -8,15 +8,18 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 HELD: Final = 32 * 1024
 """How much of the beginning, and of the end, is held."""
 _MAX_MODEL: Final = 256
 
+_KEYS: Final = (b'"model"', b'"max_tokens"', b'"stream"')
 _WANTED: Final = re.compile(rb'"(model|max_tokens|stream)"\s*:\s*("[^"\\]{1,256}"|[0-9]{1,9}(?=[\s,}])|true|false)')
 # A quote that no backslash escapes, and what gives a text outside of strings its depth.
 _MARKS: Final = re.compile(rb'(?:\\.)+|["{}\[\]]', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 _OPENING: Final = frozenset(b"{[")
 
 
@@ -61,16 +64,16 @@ class RequestScan:
 
     def asked_so_far(self) -> Asked:
         """Say what the beginning of a body that is still coming asks for."""
-        return _asked(_at_top(self._first or b"".join(self._held), from_end=False))
+        return _asked(**_at_top(self._first or b"".join(self._held), from_end=False))
 
     def asked(self) -> Asked:
         """Say what the body asks for."""
         if self._first:
-            return _asked({**_at_top(self._last, from_end=True), **_at_top(self._first, from_end=False)})
+            return _asked(**{**_at_top(self._last, from_end=True), **_at_top(self._first, from_end=False)})
         whole = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        found = list(_WANTED.finditer(whole))
-        if len({key[1] for key in found}) == len(found) and all(_seems_at_top(whole, key.start()) for key in found):
-            return _asked({key[1]: key[2] for key in found})
+        found = _found_once(whole)
+        if found is not None:
+            return _asked(**found)
         try:
             value = json.loads(whole)
         except (ValueError, RecursionError):
@@ -78,10 +81,23 @@ class RequestScan:
         return _of(value) if isinstance(value, dict) else Asked()
 
 
-def _seems_at_top(text: bytes, at: int) -> bool:
-    """Tell whether one bracket is open here; those in strings count too, but they mostly come in pairs."""
-    opened = text.count(b"{", 0, at) + text.count(b"[", 0, at)
-    return opened - text.count(b"}", 0, at) - text.count(b"]", 0, at) == 1
+def _found_once(text: bytes) -> dict[str, bytes] | None:
+    """Find the wanted keys, if each stands in the text at most once, and seems to belong to the outermost object.
+
+    Brackets in strings are counted with the others, but they mostly come in pairs.
+    """
+    places = sorted((at, key) for key in _KEYS if (at := text.find(key)) >= 0)
+    found = {}
+    depth = before = 0
+    for at, key in places:
+        brackets = text[before:at].translate(None, _NO_BRACKETS)
+        depth += 2 * (brackets.count(b"{") + brackets.count(b"[")) - len(brackets)
+        before = at
+        value = _WANTED.match(text, at)
+        if depth != 1 or value is None or text.find(key, at + len(key)) >= 0:
+            return None
+        found[value[1].decode()] = value[2]
+    return found
 
 
 def _of(body: dict[str, Any]) -> Asked:
@@ -93,19 +109,19 @@ def _of(body: dict[str, Any]) -> Asked:
     )
 
 
-def _asked(found: dict[bytes, bytes]) -> Asked:
-    model, max_tokens = found.get(b"model", b""), found.get(b"max_tokens", b"")
+@lru_cache(maxsize=256)  # the same few again and again
+def _asked(model: bytes = b"", max_tokens: bytes = b"", stream: bytes = b"") -> Asked:
     return Asked(
         model[1:-1].decode("utf-8", "replace") if model.startswith(b'"') else "",
         int(max_tokens) if max_tokens.isdigit() else None,
-        found.get(b"stream") == b"true",
+        stream == b"true",
     )
 
 
-def _at_top(text: bytes, *, from_end: bool) -> dict[bytes, bytes]:
+def _at_top(text: bytes, *, from_end: bool) -> dict[str, bytes]:
     """Find the wanted keys of the outermost object in a part of its text: its beginning, or its end."""
     outside = {start for start, depth in _strings(text, from_end=from_end) if depth == 1}
-    return {found[1]: found[2] for found in _WANTED.finditer(text) if found.start() in outside}
+    return {found[1].decode(): found[2] for found in _WANTED.finditer(text) if found.start() in outside}
 
 
 def _strings(text: bytes, *, from_end: bool) -> Iterator[tuple[int, int]]:

@@ -4,12 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.proxy.headers import RequestHead
+from sidecar.proxy.headers import DEFAULT, RequestHead
 from sidecar.proxy.origin import ForwardProxy, Origin
 from sidecar.proxy.shapes import Shape
 
-DEFAULT: Final = "default"
-"""The name of the upstream that gets what no other does."""
 HEADER: Final = b"x-sidecar-upstream"
 
 
@@ -39,19 +37,17 @@ class Router:
         routes = [(each.route.encode("ascii"), each.keep_route, each.name) for each in targets if each.route]
         self._routes = sorted(routes, key=lambda route: -len(route[0]))  # the most particular first
 
-    def choose(self, head: RequestHead) -> str:
+    def choose(self, head: RequestHead) -> RequestHead:
         """Name the upstream a request is for, and take its route off the path. The name may be one there is not."""
         named = head.watched.get(HEADER)
         if named is not None:
-            return named.decode("latin-1")
+            return head.towards(named.decode("latin-1"), head.target)
+        target = head.target
         for route, keep, name in self._routes:
-            target = head.target
             if target.startswith(route) and target[len(route) : len(route) + 1] in _BOUNDARIES:
-                if not keep:
-                    rest = target[len(route) :]
-                    head.target = rest if rest.startswith(b"/") else b"/" + rest
-                return name
-        return DEFAULT
+                rest = target if keep else target[len(route) :]
+                return head.towards(name, rest if rest.startswith(b"/") else b"/" + rest)
+        return head
 
 
 _BOUNDARIES: Final = frozenset({b"/", b"?", b""})

@@ -18,6 +18,7 @@ from sidecar.proxy.notify import Notifier
 from sidecar.proxy.reach import Reach
 from sidecar.proxy.server import Proxy
 from sidecar.proxy.settings import Config
+from sidecar.proxy.traces import open_traces
 from sidecar.telemetry import Telemetry
 
 _log: Final = logging.getLogger("sidecar.proxy")
@@ -66,7 +67,9 @@ class _Process:
         self._stopping = asyncio.Event()
         alone = config.workers == 1
         # With workers it serves nobody, but knows the upstreams: for saying whether they can be reached.
-        self._proxy = Proxy(config.proxy, self._telemetry if alone else None)
+        self._traces = open_traces(self._telemetry, os.environ) if alone else None
+        spans = None if self._traces is None else self._traces.calls
+        self._proxy = Proxy(config.proxy, self._telemetry if alone else None, spans=spans)
         self._crew = None
         if alone:
             self._telemetry.add_sink(self._requests)
@@ -106,6 +109,8 @@ class _Process:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await admin.stop()
+            if self._traces is not None:
+                await asyncio.to_thread(self._traces.close)
 
     async def _take_clients(self) -> None:
         if self._crew is not None:

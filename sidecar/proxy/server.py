@@ -14,7 +14,7 @@ from sidecar.proxy.correlate import Calls, Correlation
 from sidecar.proxy.downstream import Downstream
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.exchange import Exchange
-from sidecar.proxy.headers import RequestHead
+from sidecar.proxy.headers import DEFAULT, RequestHead
 from sidecar.proxy.limits import Limits
 from sidecar.proxy.observe import Observer, ProfileRule
 from sidecar.proxy.origin import ForwardProxy, Origin
@@ -23,8 +23,9 @@ from sidecar.proxy.protect.exchange import ProtectedExchange
 from sidecar.proxy.protect.settings import Protection
 from sidecar.proxy.protect.shield import Shield, protects
 from sidecar.proxy.roles import Served
-from sidecar.proxy.routes import DEFAULT, Router, Target
+from sidecar.proxy.routes import Router, Target
 from sidecar.proxy.tls import client_context
+from sidecar.proxy.traces import CallSpans
 from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry import Telemetry
 
@@ -76,11 +77,13 @@ class Proxy:
         telemetry: Telemetry | None = None,
         *,
         calls: Correlation | None = None,
+        spans: CallSpans | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._telemetry = telemetry
+        self._spans = spans
         self._clock = clock
         self._wall = wall
         self.wheel = Wheel(self._loop)
@@ -148,6 +151,7 @@ class Proxy:
             calls=self._calls,
             profile=settings.profile,
             rules=settings.profile_rules,
+            spans=self._spans,
             clock=self._clock,
             wall=self._wall,
         )
@@ -226,9 +230,12 @@ class Proxy:
         if not self._clients:
             self._empty.set()
 
+    def route(self, head: RequestHead) -> RequestHead:
+        """Choose where a request goes."""
+        return self._router.choose(head)
+
     def exchange_for(self, client: Downstream, head: RequestHead) -> Served:
-        """Choose where a request goes, and make the exchange that will serve it, looked at if anybody looks."""
-        head.upstream = self._router.choose(head)
+        """Make the exchange that will serve a request, looked at if anybody looks."""
         observer = (self._ways.get(head.upstream) or self._ways[DEFAULT]).observer
         if observer is None:
             return Exchange(client, head)

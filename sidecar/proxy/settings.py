@@ -18,13 +18,14 @@ from sidecar.config import ConfigError, Setting, load, policy_tables
 from sidecar.config.readers import choice, named, number, shown, switch, table, tables, text, whole
 from sidecar.model import Profile
 from sidecar.policy import SettingsError, policies
+from sidecar.proxy.headers import DEFAULT
 from sidecar.proxy.limits import MAY_BE_ZERO, Limits
 from sidecar.proxy.listening import ListenError, Place, is_remote, parse_place
 from sidecar.proxy.logs import LogFormat, LogLevel
 from sidecar.proxy.observe import ProfileRule
 from sidecar.proxy.origin import forward_proxy, parse_forward_proxy, parse_origin
 from sidecar.proxy.protect.settings import Protection, read_protection
-from sidecar.proxy.routes import DEFAULT, Target
+from sidecar.proxy.routes import Target
 from sidecar.proxy.server import Settings
 from sidecar.proxy.shapes import Shape
 from sidecar.proxy.tls import client_context

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from sidecar.proxy.chunked import ChunkedBody, MalformedChunksError
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.framing import Body, broken
-from sidecar.proxy.headers import ResponseHead
+from sidecar.proxy.headers import ResponseHead, more_than
 from sidecar.proxy.limits import Limits
 from sidecar.proxy.wheel import Wheel
 
@@ -187,7 +187,7 @@ class Upstream(Protocol):
     def _read_head(self, raw: bytes, *, to_head: bool) -> ResponseHead:
         self._check_size(len(raw))
         head = ResponseHead(raw, to_head=to_head)
-        if head.fields.count(b"\r\n") > self._limits.headers:
+        if more_than(self._limits.headers, head.fields):
             raise broken(f"it has more than {self._limits.headers} headers")
         return head
 

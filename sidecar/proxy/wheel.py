@@ -16,20 +16,24 @@ _NOWHERE: Final = -1
 class Timer:
     """One thing that may become due. Off until ``at`` is called."""
 
-    __slots__ = ("_action", "_slot", "_wheel", "due")
+    __slots__ = ("_action", "_slot", "_stands", "_wheel", "due")
 
     def __init__(self, wheel: "Wheel", action: Callable[[], None]) -> None:
         self._wheel = wheel
         self._action: Callable[[], None] | None = action
         self._slot = _NOWHERE
+        self._stands = inf  # when its slot is turned
         self.due = inf
 
     def at(self, due: float) -> None:
         """Fire at this time of the loop's clock, or up to a slot later; the time before is forgotten."""
         self.due = due
+        if due >= self._stands:
+            return
         slot = ceil(due * self._wheel.per_second)
-        if self._slot == _NOWHERE or slot < self._slot:
+        if slot != self._slot:
             self._slot = slot
+            self._stands = slot / self._wheel.per_second
             self._wheel.insert(self, slot)
 
     def after(self, seconds: float) -> None:
@@ -50,6 +54,7 @@ class Timer:
         if slot != self._slot:
             return  # it stands in an earlier slot as well, and this one is stale
         self._slot = _NOWHERE
+        self._stands = inf
         if self.due == inf:
             return
         if self.due > now:

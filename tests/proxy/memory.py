@@ -13,6 +13,7 @@ from sidecar.proxy.downstream import Downstream
 from sidecar.proxy.limits import Limits
 from sidecar.proxy.origin import Origin
 from sidecar.proxy.server import Proxy, Settings
+from sidecar.proxy.traces import CallSpans
 from sidecar.proxy.upstream import Upstream
 from sidecar.telemetry import Telemetry
 
@@ -76,12 +77,13 @@ class Records:
 class Conversation:
     """One client talking through a proxy."""
 
-    def __init__(self, limits: Limits | None = None, **settings: Any) -> None:
+    def __init__(self, limits: Limits | None = None, *, spans: CallSpans | None = None, **settings: Any) -> None:
         self.now = 1000.0
         """The time, by hand."""
         self.records = Records()
         self.telemetry = Telemetry(source=Source.PROXY, wall=lambda: self.now + 1e9)
         self.telemetry.add_sink(self.records)
+        self._spans = spans
         self._settings = settings
         self.loop = asyncio.new_event_loop()
         self.upstreams: list[tuple[Upstream, Pipe]] = []
@@ -89,7 +91,9 @@ class Conversation:
 
     async def _make(self, limits: Limits) -> None:
         settings = Settings(upstream=Origin("http", "up.test", 80), limits=limits, **self._settings)
-        self.proxy = Proxy(settings, self.telemetry, clock=lambda: self.now, wall=lambda: self.now + 1e9)
+        self.proxy = Proxy(
+            settings, self.telemetry, spans=self._spans, clock=lambda: self.now, wall=lambda: self.now + 1e9
+        )
 
         async def connect(protocol: Upstream) -> None:
             pipe = Pipe(self.loop, protocol)

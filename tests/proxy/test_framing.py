@@ -326,3 +326,72 @@ def test_what_is_accepted_is_what_llhttp_understands(first: bytes, headers: list
     kept = [header for header in before.headers if header[0] not in dropped]
     assert [header for header in after.headers if header[0] not in dropped] == kept
     assert sum(name in {b"content-length", b"transfer-encoding"} for name, _ in after.headers) <= 1
+
+
+def _meaning(head: RequestHead) -> tuple[object, ...]:
+    return (
+        head.method,
+        head.target,
+        head.http11,
+        head.body,
+        head.length,
+        head.keep_alive,
+        head.fields,
+        head.upstream,
+        dict(head.watched),
+        head.wire(b"up", b"/gateway"),
+        head.wire(b"", b""),
+    )
+
+
+@given(
+    first=st.integers(0, 10**18 - 1),
+    then=st.integers(0, 10**18 - 1),
+    blanks=st.sampled_from([b"", b" ", b"\t  "]),
+    connection=st.sampled_from([b"", b"Connection: close\r\n", b"Connection: X-One, keep-alive\r\n"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_head_that_differs_from_the_last_in_its_length_means_what_it_means_alone(
+    first: int, then: int, blanks: bytes, connection: bytes
+) -> None:
+    def raw(length: int) -> bytes:
+        return (
+            b"POST /v1/messages HTTP/1.1\r\nHost: API.test\r\nX-One: 1\r\nUser-Agent: any\r\nCONTENT-length:"
+            + b"%b%d%b\r\n" % (blanks, length, blanks)
+            + connection
+            + b"X-Sidecar-Profile: agentic\r\n\r\n"
+        )
+
+    last = RequestHead(raw(first))
+    again = last.again(raw(then))
+    assert again is not None
+    assert _meaning(again) == _meaning(RequestHead(raw(then)))
+    assert _meaning(last) == _meaning(RequestHead(raw(first)))
+    further = again.again(raw(first))
+    assert further is not None
+    assert _meaning(further) == _meaning(last)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1234567890123456789\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"",
+    ],
+)
+def test_a_head_that_differs_in_more_is_read_anew(other: bytes) -> None:
+    assert RequestHead(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").again(other) is None
+
+
+def test_a_head_without_a_length_is_shared_only_by_its_like() -> None:
+    chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = RequestHead(chunked)
+    assert head.again(chunked) is head
+    assert head.again(chunked.replace(b"chunked", b"5")) is None

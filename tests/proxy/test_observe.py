@@ -368,7 +368,7 @@ def test_a_client_that_reads_slowly_is_not_a_silent_upstream() -> None:
     assert told(conversation)[0].max_gap == 1.0
 
 
-@pytest.mark.parametrize("method", ["_settle_request", "_attempt"])
+@pytest.mark.parametrize("method", ["_settle_request", "_tell"])
 def test_a_fault_of_ours_is_counted_and_the_bytes_pass(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError

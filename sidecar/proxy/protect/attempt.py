@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.model import Outcome, Phase, Verdict
 from sidecar.proxy import exchange
+from sidecar.proxy.attempts import FAULTS
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.headers import ResponseHead
-from sidecar.proxy.observe import FAULTS
 
 if TYPE_CHECKING:
     from sidecar.policy import Timeouts

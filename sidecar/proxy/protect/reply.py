@@ -83,12 +83,12 @@ class Reply:
             connection = b"connection: close\r\n"
         elif not http11:
             connection = b"connection: keep-alive\r\n"
-        self._down.write(b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (head.status, head.reason, fields, framing, connection))
+        self._down.write(b"".join((head.start_line, fields, framing, connection, b"\r\n")))
 
 
 def as_json(head: ResponseHead, status: int) -> bytes:
     """Make of a stream's head one of a JSON answer with this status; returns its lines."""
-    head.status, head.reason = status, _REASONS.get(status, b"")
+    head.status, head.start_line = status, b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b""))
     return without(head.fields, *_OF_STREAMS) + _JSON
 
 

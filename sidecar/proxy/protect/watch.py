@@ -22,21 +22,21 @@ from sidecar.model import (
     Wait,
 )
 from sidecar.policy import NO_HINTS, Because, Hints, Stop
+from sidecar.proxy.attempts import word_of
+from sidecar.proxy.calls import CONFLICT, LONGEST_RETRY_AFTER, TRIED_AGAIN
 from sidecar.proxy.correlate import BACKOFF_SECONDS, PATIENT_SECONDS, SLACK_SECONDS, Key, Past
 from sidecar.proxy.hangup import due_timeouts, why
 from sidecar.proxy.headers import RequestHead, ResponseHead
-from sidecar.proxy.observe import LONGEST_RETRY_AFTER, TRIED_AGAIN, Observer, key_of, number_of, trace_of, word_of
 from sidecar.proxy.reading import FIRST_ERROR, Reading
 from sidecar.proxy.request_scan import Asked, RequestScan
-from sidecar.proxy.shapes import read_path
 
 if TYPE_CHECKING:
+    from sidecar.proxy.observe import Observer
     from sidecar.telemetry import Ticket
 
 P = ParamSpec("P")
 
 _ASKED_AGAIN: Final = TRIED_AGAIN | {Outcome.REJECTED}
-_CONFLICT: Final = 409
 
 
 class Look:
@@ -129,38 +129,37 @@ class Watch:
     __slots__ = (
         "_attempts",
         "_began",
+        "_caller",
         "_head",
         "_key",
         "_last",
         "_last_attempt",
         "_listener",
-        "_number",
         "_past",
-        "_path",
         "_reading",
         "_scan",
         "_settled",
-        "_source",
         "_started_at",
         "_ticket",
+        "_trace",
         "_waits",
         "asked",
         "observer",
         "profile",
     )
 
-    def __init__(self, observer: Observer, head: RequestHead, listener: Profile | None) -> None:
+    def __init__(self, observer: "Observer", head: RequestHead, listener: Profile | None) -> None:
         self.observer = observer
         self._head = head
         self._listener = listener
-        self._path = read_path(observer.shape, head.target)
+        self._caller = observer.caller_of(head)
         self._began = self._last = observer.clock()
         self._started_at = observer.wall()
         self._scan = RequestScan()
         self._settled = False
         self._key: Key = ()
         self._past = Past(first=self._began, started_at=self._started_at)
-        self._source = Source.PROXY
+        self._trace = self._caller.trace
         self._ticket: Ticket | None = None
         self._attempts = 0
         self._waits: list[Wait] = []
@@ -188,7 +187,7 @@ class Watch:
     def decide(self, *, over: bool) -> Profile:
         """Find out what is asked for, and by which use: with all of the body here, or only its beginning."""
         self._read(self._scan.asked() if over else self._scan.asked_so_far())
-        self.profile = self.observer.profile_of(self._head.watched, self.asked.model, self._listener)
+        self.profile = self.observer.profile_of(self._caller, self.asked.model, self._listener)
         return self.profile
 
     def request_over(self) -> None:
@@ -202,21 +201,18 @@ class Watch:
         if self._settled:
             return
         self._settled = True
-        observer, watched = self.observer, self._head.watched
+        observer, caller = self.observer, self._caller
         self._read(self._scan.asked())
         if self.profile is None:
-            self.profile = observer.profile_of(watched, self.asked.model, self._listener)
-        number = number_of(watched)
-        if number is None:
-            self._source = Source.INFERRED
-        self._key = key_of(self._head, self._scan)
-        self._past = observer.calls.past(self._key, self._began, self._started_at, number=number)
+            self.profile = observer.profile_of(caller, self.asked.model, self._listener)
+        self._key = (caller.key, self._scan.fingerprint)
+        self._past = observer.calls.past(self._key, self._began, self._started_at, number=caller.number)
         self._ticket = observer.telemetry.in_flight.begin(
-            self._path.endpoint,
+            caller.told.endpoint,
             self.asked.model,
             profile=self.profile,
             stream=self.asked.stream,
-            source=self._source,
+            source=caller.source,
         )
         self._ticket.waiting()
 
@@ -252,8 +248,8 @@ class Watch:
         observer, now = self.observer, self.observer.clock()
         record = look.measured(
             AttemptRecord(
-                source=self._source,
-                endpoint=self._path.endpoint,
+                source=self._caller.source,
+                endpoint=self._caller.told.endpoint,
                 model=self.asked.model,
                 profile=self.profile or Profile.DEFAULT,
                 stream=stream,
@@ -263,11 +259,11 @@ class Watch:
                 outcome=verdict.outcome,
                 phase=verdict.phase,
                 error_type=verdict.error_type,
-                method=self._head.method.decode("ascii"),
+                method=self._caller.method,
                 host=observer.origin.host,
                 port=observer.origin.port,
-                limits=() if look.head is None else observer.limits_of(look.head, now),
-                trace=trace_of(self._head.watched.get(b"traceparent")),
+                limits=observer.limits_of(look.head, now),
+                trace=self._trace,
             )
         )
         self._attempts += 1
@@ -302,8 +298,8 @@ class Watch:
             if self.asked.stream:  # else the application saw nothing before all of it
                 first_token = now - self._began - output_seconds
         record = CallRecord(
-            source=self._source,
-            endpoint=self._path.endpoint,
+            source=self._caller.source,
+            endpoint=self._caller.told.endpoint,
             model=self.asked.model,
             profile=self.profile or Profile.DEFAULT,
             stream=self.asked.stream,
@@ -321,7 +317,7 @@ class Watch:
             output_seconds=output_seconds,
             usage=None if reading is None else reading.usage,
             stop_reason=None if reading is None else reading.stop_reason,
-            trace=trace_of(self._head.watched.get(b"traceparent")),
+            trace=self._trace,
         )
         observer.calls.ended(
             self._key,
@@ -334,7 +330,7 @@ class Watch:
 
     def _read(self, asked: Asked) -> None:
         """Take what the body asks for, and what the path does where it says so."""
-        path = self._path
+        path = self._caller.told
         self.asked = asked._replace(model=path.model, stream=asked.stream or path.stream) if path.model else asked
 
     def _end_waits(self, stop: Stop) -> None:
@@ -349,10 +345,10 @@ class Watch:
 
     def _again_within(self, outcome: Outcome, status: int | None, hints: Hints, *, final: bool) -> float | None:
         """Say how long the client may take to ask again; None when it will not."""
-        counts = self._source is Source.PROXY
+        counts = self._caller.source is Source.PROXY
         if hints.should_retry is False or (final and counts):
             return None
-        if outcome not in _ASKED_AGAIN and status != _CONFLICT:
+        if outcome not in _ASKED_AGAIN and status != CONFLICT:
             return None
         if status is not None and status < FIRST_ERROR and (self.asked.stream or outcome is Outcome.SERVER_ERROR):
             # What began well is asked for again only when it broke before the application had any of it.

@@ -1,0 +1,91 @@
+"""What a call was, as far as one attempt tells, and how long its client may take to try again."""
+
+from typing import Final
+
+from sidecar.model import AttemptRecord, CallRecord, Outcome, Source, Verdict
+from sidecar.proxy.correlate import BACKOFF_SECONDS, PATIENT_SECONDS, SLACK_SECONDS
+from sidecar.proxy.errors import Fault
+from sidecar.proxy.origin import Origin
+from sidecar.proxy.reading import FIRST_ERROR
+from sidecar.proxy.seen import Seen
+
+TRIED_AGAIN: Final = frozenset(
+    {Outcome.TIMEOUT, Outcome.RATE_LIMITED, Outcome.OVERLOADED, Outcome.SERVER_ERROR, Outcome.CONNECTION_ERROR}
+)
+CONFLICT: Final = 409
+LONGEST_RETRY_AFTER: Final = 60.0
+"""What is longer the SDKs ignore."""
+_OVERLOAD: Final = 503
+_NUMBER: Final = 12  # no sensible number of seconds is longer
+
+
+def call_of(seen: Seen, attempt: AttemptRecord, now: float) -> CallRecord:
+    """Make the record of a call that had this attempt alone."""
+    reading = seen.reading
+    first_token = seen.first_token
+    return CallRecord(
+        source=attempt.source,
+        endpoint=attempt.endpoint,
+        model=attempt.model,
+        profile=attempt.profile,
+        stream=attempt.stream,
+        started_at=attempt.started_at,
+        duration=attempt.duration,
+        outcome=attempt.outcome,
+        phase=attempt.phase,
+        error_type=attempt.error_type,
+        host=attempt.host,
+        request_id=attempt.request_id,
+        first_token=first_token,
+        output_seconds=None if first_token is None else now - seen.began - first_token,
+        usage=None if reading is None else reading.usage,
+        stop_reason=None if reading is None else reading.stop_reason,
+        trace=attempt.trace,
+    )
+
+
+def refusal_of(seen: Seen, fault: Fault | None, now: float, *, origin: Origin) -> CallRecord:
+    """Make the record of a request that was never sent on: by a limit of ours, or for what was wrong with it."""
+    overload = fault is not None and fault.status == _OVERLOAD
+    caller = seen.caller
+    return CallRecord(
+        source=caller.source,
+        endpoint=caller.told.endpoint,
+        model=seen.asked.model,
+        profile=seen.profile,
+        stream=seen.asked.stream,
+        started_at=seen.started_at,
+        duration=now - seen.began,
+        outcome=Outcome.REJECTED if overload else Outcome.CLIENT_ERROR,
+        attempts=0,
+        error_type=None if fault is None else fault.code,
+        host=origin.host,
+        trace=seen.trace,
+    )
+
+
+def again_within(seen: Seen, verdict: Verdict) -> float | None:
+    """Say how long the client may take to try again; None when it will not."""
+    reply = seen.reply
+    conflict = reply is not None and reply.status == CONFLICT
+    if not (conflict or verdict.outcome in TRIED_AGAIN):
+        return None
+    # An answer that began well is asked for again when it broke before the application had any of it.
+    began_well = reply is not None and reply.status < FIRST_ERROR
+    if began_well and (seen.streamed or verdict.outcome is Outcome.SERVER_ERROR):
+        return None
+    told = {} if reply is None else reply.watched
+    if told.get(b"x-should-retry") == b"false":
+        return None
+    wait = _number(told.get(b"retry-after-ms"), 1000.0)
+    if wait is None:
+        wait = _number(told.get(b"retry-after"), 1.0)
+    patience = PATIENT_SECONDS if seen.caller.source is Source.INFERRED else BACKOFF_SECONDS
+    return max(patience, wait if wait is not None and wait <= LONGEST_RETRY_AFTER else 0.0) + SLACK_SECONDS
+
+
+def _number(value: bytes | None, divisor: float) -> float | None:
+    try:
+        return None if value is None or len(value) > _NUMBER else float(value) / divisor
+    except ValueError:
+        return None
