@@ -54,7 +54,7 @@ async def test_what_breaks_is_the_end() -> None:
     assert end.over.is_set()
 
 
-@pytest.mark.parametrize("parent", [os.getpid(), 1])
+@pytest.mark.parametrize("parent", [os.getpid(), 1], ids=["its_parent", "another"])
 def test_a_worker_that_finds_nobody_ends_at_once(parent: int) -> None:
     ours, theirs = pair()
     with theirs:
