@@ -244,7 +244,9 @@ class Sight(Seen):
         self._key = (caller.key, scan.fingerprint)
         self._past = observer.calls.past(self._key, self.began, self.started_at, number=caller.number)
         if observer.spans is not None and self.trace is None:
-            self.trace = self._past.trace or observer.spans.begin(self, observer.origin)
+            self.trace = self._past.trace or observer.spans.begin(
+                caller, asked, self.profile, started_at=self.started_at, origin=observer.origin
+            )
         self._ticket = observer.telemetry.in_flight.begin(
             told.endpoint, asked.model, profile=self.profile, stream=asked.stream, source=caller.source
         )

@@ -9,15 +9,16 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from sidecar.model import AttemptRecord, CallRecord, TraceRef
+from sidecar.model import AttemptRecord, CallRecord, Profile, TraceRef
 from sidecar.telemetry import Telemetry
 from sidecar.telemetry.traces import CallSpan, Tracing
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
+    from sidecar.proxy.caller import Caller
     from sidecar.proxy.origin import Origin
-    from sidecar.proxy.seen import Seen
+    from sidecar.proxy.request_scan import Asked
 
 MAX_CALLS: Final = 10_000
 """More calls under way than this lose the spans of the oldest."""
@@ -32,15 +33,17 @@ class CallSpans:
         self._tracing: Final = tracing
         self._spans: Final[OrderedDict[str, CallSpan]] = OrderedDict()
 
-    def begin(self, seen: "Seen", origin: "Origin") -> TraceRef | None:
+    def begin(
+        self, caller: "Caller", asked: "Asked", profile: Profile, *, started_at: float, origin: "Origin"
+    ) -> TraceRef | None:
         """Begin the span of a call whose client sent no trace; None while nobody traces."""
         span = self._tracing.for_call(
-            source=seen.caller.source,
-            endpoint=seen.caller.told.endpoint,
-            model=seen.asked.model,
-            profile=seen.profile,
-            stream=seen.asked.stream,
-            started_at=seen.started_at,
+            source=caller.source,
+            endpoint=caller.told.endpoint,
+            model=asked.model,
+            profile=profile,
+            stream=asked.stream,
+            started_at=started_at,
             host=origin.host,
             port=origin.port,
         )

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Generic, TypeVar
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -16,20 +17,25 @@ from sidecar.telemetry.traces import Tracing
 from tests.outlets.otlp import collector
 from tests.proxy.kit import answer
 from tests.proxy.memory import Conversation
+from tests.proxy.protected import Protected
+from tests.proxy.protected import ask as protected_ask
 from tests.proxy.test_observe import JSON, MESSAGE, SDK, ask
 
 PARENT = b"traceparent: 00-%b-%b-01\r\n" % (b"a" * 32, b"b" * 16)
 
 
-class Traced:
+Talk = TypeVar("Talk", bound=Conversation)
+
+
+class Traced(Generic[Talk]):
     """A conversation whose spans are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, talk: type[Talk]) -> None:
         self.exporter = InMemorySpanExporter()
         self.provider = TracerProvider()
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.spans = CallSpans(Tracing(self.provider))
-        self.talk = Conversation(spans=self.spans)
+        self.talk = talk(spans=self.spans)
         self.talk.telemetry.add_sink(self.spans)
 
     def end(self) -> list[ReadableSpan]:
@@ -39,13 +45,13 @@ class Traced:
 
 
 @pytest.fixture
-def traced() -> Iterator[Traced]:
-    traced = Traced()
+def traced() -> Iterator[Traced[Conversation]]:
+    traced = Traced(Conversation)
     yield traced
     traced.provider.shutdown()
 
 
-def test_an_attempt_stands_under_the_clients_span_whose_header_passes_unchanged(traced: Traced) -> None:
+def test_an_attempt_stands_under_the_clients_span_whose_header_passes_unchanged(traced: Traced[Conversation]) -> None:
     traced.talk.say(ask(headers=SDK % 0 + PARENT))
     assert PARENT in bytes(traced.talk.upstreams[0][1].written)
     traced.talk.reply(answer(MESSAGE, JSON))
@@ -55,7 +61,7 @@ def test_an_attempt_stands_under_the_clients_span_whose_header_passes_unchanged(
     assert (f"{span.parent.trace_id:x}", f"{span.parent.span_id:x}") == ("a" * 32, "b" * 16)
 
 
-def test_a_call_without_a_trace_has_a_span_of_its_own_over_all_its_attempts(traced: Traced) -> None:
+def test_a_call_without_a_trace_has_a_span_of_its_own_over_all_its_attempts(traced: Traced[Conversation]) -> None:
     traced.talk.say(ask())
     assert b"traceparent" not in bytes(traced.talk.upstreams[0][1].written)
     traced.talk.reply(answer(b"{}", JSON, status=b"529 Overloaded"))
@@ -71,7 +77,33 @@ def test_a_call_without_a_trace_has_a_span_of_its_own_over_all_its_attempts(trac
         assert attempt.parent.span_id == call.context.span_id
 
 
-def test_a_call_that_is_refused_ends_its_span(traced: Traced) -> None:
+def test_the_attempts_of_a_protected_call_stand_under_its_span() -> None:
+    traced = Traced(Protected)
+    traced.talk.say(protected_ask())
+    traced.talk.reply(answer(b"{}", JSON, status=b"529 Overloaded"))
+    traced.talk.wait(1.1)
+    traced.talk.reply(answer(MESSAGE, JSON))
+    first, second, call = traced.end()
+    traced.provider.shutdown()
+    assert call.name == "chat claude-sonnet-5"
+    assert call.parent is None
+    assert [event.name for event in call.events] == ["claude.retry.wait"]
+    for attempt in (first, second):
+        assert attempt.parent is not None
+        assert attempt.parent.span_id == call.context.span_id
+
+
+def test_the_attempts_of_a_protected_call_stand_under_the_clients_span() -> None:
+    traced = Traced(Protected)
+    traced.talk.say(protected_ask(headers=SDK % 0 + PARENT))
+    traced.talk.reply(answer(MESSAGE, JSON))
+    (span,) = traced.end()
+    traced.provider.shutdown()
+    assert span.parent is not None
+    assert f"{span.parent.span_id:x}" == "b" * 16
+
+
+def test_a_call_that_is_refused_ends_its_span(traced: Traced[Conversation]) -> None:
     traced.talk.say(ask()[:-5])
     traced.talk.leave()
     attempts = [span for span in traced.end() if span.name.startswith("POST")]
@@ -79,7 +111,7 @@ def test_a_call_that_is_refused_ends_its_span(traced: Traced) -> None:
     assert not traced.spans._spans
 
 
-def test_the_spans_under_way_are_bounded(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spans_under_way_are_bounded(traced: Traced[Conversation], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces, "MAX_CALLS", 0)
     traced.talk.say(ask())
     traced.talk.reply(answer(MESSAGE, JSON))

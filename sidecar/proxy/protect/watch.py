@@ -207,6 +207,10 @@ class Watch:
             self.profile = observer.profile_of(caller, self.asked.model, self._listener)
         self._key = (caller.key, self._scan.fingerprint)
         self._past = observer.calls.past(self._key, self._began, self._started_at, number=caller.number)
+        if observer.spans is not None and self._trace is None:
+            self._trace = self._past.trace or observer.spans.begin(
+                caller, self.asked, self.profile, started_at=self._started_at, origin=observer.origin
+            )
         self._ticket = observer.telemetry.in_flight.begin(
             caller.told.endpoint,
             self.asked.model,
