@@ -199,7 +199,7 @@ def ours(*, traced: bool) -> Results:
     return measure(lambda: install(telemetry=telemetry), uninstall, telemetry.snapshot)
 
 
-def under_policy() -> dict[str, tuple[float, float]]:
+def under_policy() -> Results:
     """Measure what a policy adds to being observed."""
     from sidecar import Policy  # noqa: PLC0415  # peers are measured without it
     from sidecar.client.install import install  # noqa: PLC0415
