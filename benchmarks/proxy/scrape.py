@@ -8,7 +8,7 @@ import json
 import random
 import sys
 import time
-from itertools import count, product
+from itertools import count
 
 import uvloop
 
@@ -24,7 +24,10 @@ def _fill(telemetry: Telemetry, series: int) -> int:
     chance = random.Random(1)
     there = 0
     for turn, (number, profile, outcome) in enumerate(
-        product(count(), Profile, (Outcome.OK, Outcome.OVERLOADED, Outcome.TIMEOUT))
+        (number, profile, outcome)
+        for number in count()  # which product() would try to hold whole
+        for profile in Profile
+        for outcome in (Outcome.OK, Outcome.OVERLOADED, Outcome.TIMEOUT)
     ):
         if turn % 50 == 0:
             there = sum(len([*view.values, *view.histograms]) for view in telemetry.collect())
