@@ -22,21 +22,24 @@ _GLANCE: Final = 0.05
 _TOLD: Final = 20
 """Lines of the log that an error repeats."""
 
+# The program and whatever it starts are one group, told together; the two shells that keep it ignore what tells it.
 _KEEPER: Final = f"""\
 exec 3<&0 </dev/null
-"$@" 3<&- &
+trap '' TERM
+(trap - TERM; exec "$@") 3<&- &
 program=$!
 (
   read -r _ <&3
-  kill "$program"
+  kill 0
   tenths={_GRACE * 10}
   while kill -0 "$program" && [ "$tenths" -gt 0 ]; do sleep 0.1; tenths=$((tenths - 1)); done
-  kill -9 "$program"
+  kill -9 0
 ) 2>/dev/null &
 keeper=$!
 wait "$program"
 code=$?
-kill "$keeper" 2>/dev/null
+kill -9 "$keeper" 2>/dev/null
+kill 0
 exit "$code"
 """
 

@@ -108,3 +108,11 @@ def test_its_environment_is_the_one_given(tmp_path: Path) -> None:
     with Process([sys.executable, "-c", "import os; print(os.environ['WORD'])"], log, {"WORD": "plain"}) as process:
         until(lambda: process.ended, "the program to end")
     assert log.read_text() == "plain\n"
+
+
+def test_what_a_program_starts_ends_with_it(file: Path) -> None:
+    """Programs are often wrappers, and what they wrap is another process."""
+    wrapper = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPER!r}, sys.argv[1]], check=False)"
+    with sleeper(file, wrapper):
+        pid = pid_in(file)
+    until(gone(pid), "the wrapped program to be gone")
