@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -134,14 +135,30 @@ async def _many(cases: list[Case], *, proxied: bool) -> AsyncIterator[list[Route
         yield [await stack.enter_async_context(routes(proxied=proxied)) for _ in cases]
 
 
+@pytest.fixture(scope="module")
+def curl() -> str:
+    """Find curl, or unpack the distribution's."""
+    found = shutil.which("curl")
+    if found is not None:
+        return found
+    made = subprocess.run(
+        [ROOT / "scripts" / "debian-program", "curl", "curl", "usr/bin/curl"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, f"curl is not on PATH, and could not be unpacked; install it. {made.stderr}"
+    return f"{made.stdout.strip()}/curl"
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-async def test_curl_gets_the_same_bytes(stream: bool) -> None:
+async def test_curl_gets_the_same_bytes(stream: bool, curl: str) -> None:
     told = []
     for proxied in (False, True):
         async with routes(proxied=proxied) as route:
             body = json.dumps({**BODY, "stream": stream})
             headers = ["-H", "x-api-key: any", "-H", "anthropic-version: 2023-06-01"]
-            told.append(await told_by("curl", "-sSN", f"{route.url}/v1/messages", *headers, "-d", body))
+            told.append(await told_by(curl, "-sSN", f"{route.url}/v1/messages", *headers, "-d", body))
             if route.records is not None:
                 await route.truth()
                 (call,) = route.records.calls
