@@ -19,7 +19,7 @@ demo: .venv/.made ## From a calm API to an alert on the screen, with real server
 
 test: .venv/.made check ## Set up, then lint, type-check and test everything
 	@servers=$$(scripts/servers); browser=$$(scripts/browser); \
-	export PATH="$$PWD/.venv/bin:$$servers$$browser$$PATH"; \
+	export PATH="$$PWD/.venv/bin:$$browser$$servers$$PATH"; \
 	rm -f .coverage .coverage.*; \
 	coverage run -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS); \
 	coverage combine --quiet; coverage report --fail-under=95

@@ -192,13 +192,17 @@ MADE: Final[Mapping[Path, Callable[[], str]]] = {
 
 
 def main() -> None:
-    """Write what is out of date."""
-    for path, make in MADE.items():
-        page = make()
-        if not path.exists() or path.read_text() != page:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(page)
-            print(f"{path.relative_to(ROOT)}: written")
+    """Write what is out of date; with ``--check`` only tell of it, and fail."""
+    made = {path: make() for path, make in MADE.items()}
+    stale = {path: page for path, page in made.items() if not path.exists() or path.read_text() != page}
+    if sys.argv[1:] == ["--check"]:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is out of date: run `make reference`")
+        sys.exit(bool(stale))
+    for path, page in stale.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page)
+        print(f"{path.relative_to(ROOT)}: written")
 
 
 if __name__ == "__main__":
