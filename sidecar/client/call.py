@@ -25,9 +25,10 @@ from sidecar.model import (
 
 if TYPE_CHECKING:
     from sidecar.client.answers import Parsed
-    from sidecar.client.observer import CallSpan, Observer
+    from sidecar.client.observer import Observer
     from sidecar.client.survival import Survival
     from sidecar.policy import BreakerOpen, DeadlineExceeded
+    from sidecar.telemetry.traces import CallSpan
     from sidecar.wire.usage import Answer
 
 _ABANDONED: Final = frozenset({Outcome.CANCELLED, Outcome.REJECTED})

@@ -10,13 +10,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sidecar.model import AttemptRecord, CallRecord, Profile, Source, TraceRef, Wait
+from sidecar.model import AttemptRecord, CallRecord, Profile, Source
 
 if TYPE_CHECKING:
     from sidecar.client.call import Call
     from sidecar.client.policies import Policies
     from sidecar.policy import Policy
     from sidecar.telemetry import InFlight
+    from sidecar.telemetry.traces import CallSpan
 
 
 Maker = Callable[[], Iterable[AttemptRecord | CallRecord]]
@@ -40,33 +41,6 @@ class Reporter(Protocol):
         """Count a fault of ours."""
 
 
-class CallSpan(Protocol):
-    """What is needed of the span of a call under way."""
-
-    @property
-    def ref(self) -> TraceRef:
-        """What the records of the call carry as ``trace``."""
-
-    @property
-    def open(self) -> bool:
-        """Whether ``end`` can still add to it."""
-
-    def headers(self) -> Mapping[str, str]:
-        """Headers that pass the trace on; empty when the SDK sends them itself."""
-
-    def attempt(self, record: AttemptRecord, /) -> None:
-        """Make the span of one of its attempts."""
-
-    def waited(self, wait: Wait, /) -> None:
-        """Note a pause between two attempts."""
-
-    def rejected(self, breaker: str, retry_after: float | None = None) -> None:
-        """Note that a breaker did not let it through."""
-
-    def end(self, record: CallRecord, /) -> None:
-        """End the span."""
-
-
 class Tracing(Protocol):
     """What is needed of whoever traces."""
 
@@ -82,7 +56,7 @@ class Tracing(Protocol):
         host: str,
         port: int | None,
         begin: bool,
-    ) -> CallSpan | None:
+    ) -> "CallSpan | None":
         """Give the span of the call whose first request is about to be sent; None while nobody traces.
 
         ``begin``: where the SDK has made none, one of ours; else None there too.
