@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,12 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripts.proxy_kit import Page, chaos, get, proxy
+from sidecar.demo.loopback import opened
 
 ROOT: Final = Path(__file__).parents[1]
 VERSION: Final = "2.1.329"
 PATIENCE: Final = 120
 _OVERLOADED: Final = 529
-_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +102,7 @@ def played(case: Case, program: Path) -> list[str]:
             api, api_url = chaos(home, "chaos", "instant")
             with api:
                 if case.faults:
-                    _OPENER.open(f"{api_url}/chaos/next", case.faults.encode(), PATIENCE).close()
+                    opened(f"{api_url}/chaos/next", PATIENCE, case.faults.encode()).close()
                 if way == "straight":
                     answers.append(said(program, api_url))
                     continue

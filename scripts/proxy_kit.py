@@ -3,13 +3,13 @@
 import contextlib
 import re
 import sys
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sidecar.demo import Process
+from sidecar.demo.loopback import opened
 from sidecar.demo.own import OWN
 from sidecar.demo.pages import samples
 
@@ -32,7 +32,6 @@ duration = 3600
 [phases.mix]
 {mix}
 """
-_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def scenario(home: Path, summary: str, mix: Mapping[str, int]) -> Path:
 
 def get(url: str) -> str:
     """Read a page of ours."""
-    with _OPENER.open(url, timeout=_PATIENCE) as answer:
+    with opened(url, _PATIENCE) as answer:
         text: str = answer.read().decode()
         return text
 

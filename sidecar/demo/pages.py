@@ -4,17 +4,17 @@ The text format is read by hand: what is needed of it is a name, labels and a nu
 """
 
 import re
-import urllib.request
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from sidecar.demo.loopback import opened
+
 __all__ = ["Numbers", "Sample", "Window", "fetch", "samples"]
 
 _LINE: Final = re.compile(r'^(\w+)\{?((?:\w+="(?:[^"\\]|\\.)*",?)*)\}? (\S+)$')
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _SECONDS: Final = 5.0
 _WINDOW: Final = 10.0
 
@@ -31,7 +31,7 @@ class Sample:
 def fetch(address: str) -> str:
     """Read the page of a sidecar; empty when nobody answers."""
     try:
-        with _OPENER.open(f"http://{address}/metrics", timeout=_SECONDS) as answer:
+        with opened(f"http://{address}/metrics", _SECONDS) as answer:
             text: str = answer.read().decode()
             return text
     except OSError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sidecar.demo.loopback import opened
 from sidecar.demo.process import Process
 from sidecar.demo.programs import find
 
@@ -21,8 +22,6 @@ _HOST: Final = "127.0.0.1"
 _NATIVE: Final = "native-histograms"
 _PATIENCE: Final = 60.0
 """Seconds a server has to become ready, on a machine that does much else."""
-# No proxy of the environment's: these servers are on this machine.
-_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +44,13 @@ class Server:
     def ask(self, path: str, **parameters: str | float) -> Any:
         """Get a page of its API as decoded JSON."""
         query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
-        with _OPENER.open(f"{self.url}{path}{query}", timeout=_PATIENCE) as answer:
+        with opened(f"{self.url}{path}{query}", _PATIENCE) as answer:
             return json.load(answer)
 
     def answers(self, path: str = "/-/ready") -> bool:
         """Whether a page is there."""
         try:
-            with _OPENER.open(f"{self.url}{path}", timeout=_PATIENCE):
+            with opened(f"{self.url}{path}", _PATIENCE):
                 return True
         except OSError:
             return False
