@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -56,6 +55,7 @@ Nothing is installed but the TypeScript SDK, into a folder that goes with the de
 )
 def command(*, once: bool, plain: bool, compose: Path | None) -> None:
     """Run the demo."""
+    from sidecar.demo.interrupt import listen  # noqa: PLC0415  # only where it is run
     from sidecar.demo.process import ProcessError  # noqa: PLC0415  # only where it is run
     from sidecar.demo.programs import MissingProgramError, find  # noqa: PLC0415  # only where it is run
     from sidecar.demo.story import Story  # noqa: PLC0415
@@ -70,8 +70,7 @@ def command(*, once: bool, plain: bool, compose: Path | None) -> None:
             raise click.ClickException(
                 "--once needs Prometheus and Alertmanager on PATH: without them no alert can arrive"
             ) from None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    listen()
     with contextlib.suppress(KeyboardInterrupt):
         try:
             came_out_well = _run(story, once=once, plain=plain or not sys.stdout.isatty(), compose=compose)
@@ -79,13 +78,6 @@ def command(*, once: bool, plain: bool, compose: Path | None) -> None:
             raise click.ClickException(str(error)) from error
         sys.exit(0 if came_out_well else 1)
     click.echo("stopped; nothing is left behind")
-
-
-def _stop(*_: object) -> None:
-    """End by taking everything down, once: impatience must not leave half of it behind."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _run(story: "Story", *, once: bool, plain: bool, compose: Path | None) -> bool:
@@ -125,7 +117,8 @@ def _folder() -> "Iterator[Path]":
 
 def _follow(stage: "Stage", story: "Story", view: "View", *, until_told: bool) -> None:
     """Look, and tell what is new, until the story is told (or for ever)."""
-    from sidecar.demo.pages import Window, fetch  # noqa: PLC0415  # only where it is run
+    from sidecar.demo.interrupt import pause  # noqa: PLC0415  # only where it is run
+    from sidecar.demo.pages import Window, fetch  # noqa: PLC0415  # the same
     from sidecar.demo.story import Scene  # noqa: PLC0415  # the same
 
     window, start, seen = Window(), time.monotonic(), 0
@@ -140,7 +133,7 @@ def _follow(stage: "Stage", story: "Story", view: "View", *, until_told: bool) -
             if not story.missing and not until_told:
                 view.say("That was the story. Everything stays up until Ctrl-C: look around.")
         view.numbers(numbers)
-        time.sleep(_GLANCE)
+        pause(_GLANCE)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from sidecar.demo.interrupt import pause
+
 __all__ = ["Process", "ProcessError"]
 
 _GRACE: Final = 10
@@ -54,6 +56,7 @@ class Process:
     def __init__(self, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
         self.name: Final = Path(command[0]).name
         self.log: Final = log
+        pause(0)  # who has asked to end wants nothing more started
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             self._shell = subprocess.Popen(  # noqa: S603  # the caller's own words, none of them parsed by the shell
@@ -79,7 +82,7 @@ class Process:
                 raise ProcessError(f"{self.name} ended with {self._shell.returncode}; {self._last_words()}")
             if time.monotonic() > give_up:
                 raise ProcessError(f"{self.name} was not ready within {patience:g} s; {self._last_words()}")
-            time.sleep(_GLANCE)
+            pause(_GLANCE)
 
     def stop(self) -> None:
         """Ask the program to end, and wait until it has; one that does not is killed."""
@@ -102,8 +105,10 @@ class Process:
         self.stop()
 
     def _reap(self) -> None:
-        # The shell outlives the program's grace, and nothing outlives the shell.
+        # The shell outlives the program and its grace. What the program started may still be about to write something.
         self._shell.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; only dead ones are (macOS)
+            os.killpg(self._shell.pid, signal.SIGKILL)
 
     def _last_words(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TOLD:]

@@ -23,6 +23,9 @@ _NATIVE: Final = "native-histograms"
 _PATIENCE: Final = 60.0
 """Seconds a server has to become ready, on a machine that does much else."""
 
+_SILENCE: Final = 2.0
+"""Seconds after which one that says nothing is taken as not ready: it is asked again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -50,7 +53,7 @@ class Server:
     def answers(self, path: str = "/-/ready") -> bool:
         """Whether a page is there."""
         try:
-            with opened(f"{self.url}{path}", _PATIENCE):
+            with opened(f"{self.url}{path}", _SILENCE):
                 return True
         except OSError:
             return False

@@ -187,7 +187,9 @@ def _typescript(stack: ExitStack, home: Path, proxy: str, say: Callable[[str], N
     # In one shell, so that the demo does not wait: a slow registry only lets this application come later.
     script = '"$1" install --no-audit --no-fund --loglevel=error "$2" && exec "$3" client.mjs'
     command = ["/bin/sh", "-c", f'cd "$4" && {script}', "sh", npm, _SDK, node, str(folder)]
-    _start(stack, home, "typescript", command, {"ANTHROPIC_BASE_URL": proxy})
+    # npm and node leave caches in the temporary folder, and npm takes its time to end: it is not worth waiting for.
+    environment = {"ANTHROPIC_BASE_URL": proxy, "TMPDIR": str(folder)}
+    stack.callback(_start(stack, home, "typescript", command, environment).kill)
     say("an application in TypeScript will call through the proxy, once npm has brought its SDK")
 
 

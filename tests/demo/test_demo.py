@@ -35,7 +35,7 @@ def demo(tmp_path: Path, *options: str, path: str | None = None) -> Iterator[sub
 
 def left_behind(tmp_path: Path) -> list[str]:
     """Files, and processes that were told of the folder."""
-    found = [str(path) for path in tmp_path.glob("claude-sidecar-demo-*")]
+    found = [str(path) for path in tmp_path.iterdir()]
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -55,8 +55,9 @@ def remains(tmp_path: Path) -> list[str]:
     return left_behind(tmp_path)
 
 
-def test_the_story_ends_well(tmp_path: Path) -> None:
-    with demo(tmp_path, "--once", "--plain", "--compose", str(tmp_path / "watching")) as process:
+def test_the_story_ends_well(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    watching = tmp_path_factory.mktemp("compose") / "watching"
+    with demo(tmp_path, "--once", "--plain", "--compose", str(watching)) as process:
         told, _ = process.communicate(timeout=300)
     assert process.returncode == 0, told
     steps = re.findall(r"\[x\] ([^:]+):", told)
@@ -64,7 +65,7 @@ def test_the_story_ends_well(tmp_path: Path) -> None:
     assert {"The alert arrives", "The breaker opens", "Retries recover", "The breaker closes"} < set(steps)
     assert steps.index("The alert arrives") < steps.index("The alert resolves")
     assert "webhook: FIRING ClaudeTimeoutSpike" in told
-    assert (tmp_path / "watching" / "compose.yaml").exists()
+    assert (watching / "compose.yaml").exists()
     assert left_behind(tmp_path) == []
 
 
