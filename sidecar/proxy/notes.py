@@ -20,7 +20,7 @@ from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry.socket.decoder import Batch, MalformedError, decode
 from sidecar.telemetry.socket.encoder import encode_records
 
-IN_ORDER_SECONDS: Final = 0.25
+IN_ORDER_SECONDS: Final = 0.5
 """How long a note waits for an earlier one that is still on its way."""
 
 _BEGAN: Final = 0
@@ -83,12 +83,18 @@ class SharedCalls:
 
 
 class Joiner:
-    """The other end: takes the notes of all workers, and tells the calls."""
+    """The other end: takes the notes of all workers, and tells the calls.
 
-    def __init__(self, wheel: Wheel, calls: Calls, dropped: Callable[[str], None]) -> None:
+    ``catch_up`` has it take every note that has arrived: a busy process comes to its timers before its sockets.
+    """
+
+    def __init__(
+        self, wheel: Wheel, calls: Calls, dropped: Callable[[str], None], *, catch_up: Callable[[], None]
+    ) -> None:
         self._wheel = wheel
         self._calls = calls
         self._dropped = dropped
+        self._catch_up = catch_up
         self._waiting: list[tuple[float, int, bytes]] = []
         self._order = itertools.count()
         self._pasts: dict[int, dict[int, Past]] = {}
@@ -118,7 +124,9 @@ class Joiner:
         self._calls.close()
 
     def _due(self) -> None:
-        self._join(until=self._wheel.now() - IN_ORDER_SECONDS)
+        until = self._wheel.now() - IN_ORDER_SECONDS
+        self._catch_up()
+        self._join(until)
         if self._waiting:
             self._timer.after(IN_ORDER_SECONDS)
 

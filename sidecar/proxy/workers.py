@@ -68,7 +68,7 @@ class Crew:
         self._loop = asyncio.get_running_loop()
         self._config = config
         self._places = tuple(places)
-        self._joiner = Joiner(wheel, Calls(wheel, telemetry.call), telemetry.dropped)
+        self._joiner = Joiner(wheel, Calls(wheel, telemetry.call), telemetry.dropped, catch_up=self._listen)
         self._directory = Path(tempfile.mkdtemp(prefix="claude-sidecar-"))  # only this user's
         try:
             self._receiver = Receiver(telemetry, self._directory / "records.sock")
@@ -118,6 +118,11 @@ class Crew:
         self._receiver.close()
         self._joiner.close()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _listen(self) -> None:
+        for worker in self._workers.values():
+            if worker.line is not None:
+                worker.line.listen()
 
     def _signal(self, number: signal.Signals) -> None:
         for worker in self._workers.values():

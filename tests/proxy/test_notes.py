@@ -43,7 +43,11 @@ class Joined:
         self.notes: list[bytes] = []
         self.full = False
         self.times: list[tuple[float, float]] = []
-        self.joiner = Joiner(self.wheel, Calls(self.wheel, self.told.append), self.dropped.append)
+        self.arrived: list[bytes] = []
+        """What the process was too busy to take."""
+        self.joiner = Joiner(
+            self.wheel, Calls(self.wheel, self.told.append), self.dropped.append, catch_up=self._catch_up
+        )
         self.workers: list[Correlation] = []
         for pid in range(workers):
             worker = SharedCalls(self._send, self.alone.append)
@@ -54,6 +58,10 @@ class Joined:
         if not self.full:
             self.notes.append(note)
         return not self.full
+
+    def _catch_up(self) -> None:
+        while self.arrived:
+            self.joiner.take(self.arrived.pop(0))
 
     def deliver(self, order: random.Random | None = None) -> None:
         if order is not None:
@@ -71,6 +79,16 @@ class Joined:
         calls.ended(KEY, past, ended, began=now, now=now + 1.0, again_within=again)
         self.times.append((now, now + 1.0))
         self.clock.now += 1.5
+
+
+def test_a_busy_process_takes_what_has_arrived_before_it_joins() -> None:
+    """The note of the retry was read in time, that of what it retries was not: it is still no call of its own."""
+    joined = Joined()
+    joined.attempt(0, None, Outcome.OVERLOADED)
+    joined.arrived, joined.notes = joined.notes, []
+    joined.attempt(1, None, Outcome.OK, again=None)
+    joined.deliver()
+    assert [(call.attempts, call.retry_result) for call in joined.told] == [(2, RetryResult.RECOVERED)]
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, 2), (None, None, None)])
