@@ -4,8 +4,7 @@ import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Final
 
 from sidecar.console.gate import Asked, made
@@ -13,6 +12,7 @@ from sidecar.telemetry.exposition import accepts_gzip
 from sidecar.telemetry.page import Answer
 
 ROOT: Final = "/console/"
+_FOLDER: Final = Path(__file__).with_name("static")
 TYPES: Final = {
     "js": "text/javascript; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -30,12 +30,12 @@ class _Asset:
 
 def names() -> list[str]:
     """List the files that are served to anybody: they hold nothing but code."""
-    return sorted(each.name for each in _folder().iterdir() if each.name.rpartition(".")[2] in TYPES)
+    return sorted(each.name for each in _FOLDER.iterdir() if each.suffix[1:] in TYPES)
 
 
 def html(name: str) -> bytes:
     """Read a page."""
-    return _folder().joinpath(name).read_bytes()
+    return (_FOLDER / name).read_bytes()
 
 
 def answer(request: Asked) -> Answer:
@@ -52,10 +52,6 @@ def answer(request: Asked) -> Answer:
 
 @cache
 def _read(name: str) -> _Asset:
-    body = _folder().joinpath(name).read_bytes()
+    body = (_FOLDER / name).read_bytes()
     tag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
     return _Asset(body, gzip.compress(body, mtime=0), tag, TYPES[name.rpartition(".")[2]])
-
-
-def _folder() -> Traversable:
-    return files("sidecar.console") / "static"

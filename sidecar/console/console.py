@@ -6,18 +6,19 @@ between two events.
 
 import gzip
 import json
-import secrets
+import os
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import Any, Final
 
 from sidecar._version import __version__
-from sidecar.console import assets, gauges, status
+from sidecar.console import assets
 from sidecar.console.gate import Asked, Gate, made, page, refusal
 from sidecar.console.history import History, sources_of
 from sidecar.console.token import Token
-from sidecar.console.view import HOUR, STEP, View
+from sidecar.console.view import DEFAULT_WINDOW, HOUR, STEP, WINDOWS, View
 from sidecar.model import Source
 from sidecar.telemetry import Telemetry
 from sidecar.telemetry import families as f
@@ -91,8 +92,8 @@ class Console:
         self._mode: Final = mode
         self._wall: Final = wall
         self._history: Final = History(wall)
-        self._gate: Final = Gate(token, remote=remote, login=assets.html("login.html"), welcome=_WELCOME)
-        self._instance: Final = secrets.token_hex(4)
+        self._gate: Final = Gate(token, remote=remote, login=partial(assets.html, "login.html"), welcome=_WELCOME)
+        self._instance: Final = os.urandom(4).hex()
         self._viewers = 0
         self._lock: Final = Lock()
         telemetry.add_sink(self._history)
@@ -113,9 +114,11 @@ class Console:
             return assets.answer(request)
         return self._gate.stops(request) or self._show(request)
 
-    def status(self, window: int = status.DEFAULT_WINDOW, source: Source | None = None, since: float = 0) -> Any:
+    def status(self, window: int = DEFAULT_WINDOW, source: Source | None = None, since: float = 0) -> Any:
         """Put the status document together; its series holds the steps that ended after ``since``."""
-        from sidecar.console.objectives import default_objectives, standings  # noqa: PLC0415  # loads when somebody looks
+        # These load when somebody looks: few processes are ever looked at.
+        from sidecar.console import gauges, status  # noqa: PLC0415
+        from sidecar.console.objectives import default_objectives, standings  # noqa: PLC0415
 
         samples = list(self._telemetry.gauges())
 
@@ -156,7 +159,7 @@ class Console:
                     "source": chosen,
                     "sources": sorted(views),
                     "window_seconds": window,
-                    "windows": status.WINDOWS,
+                    "windows": WINDOWS,
                 },
                 **shown,
             }
@@ -209,9 +212,9 @@ _WELCOME: Final = (
 
 
 def _choice(request: Asked) -> tuple[int, Source | None]:
-    window, source = request.query.get("window", str(status.DEFAULT_WINDOW)), request.query.get("source", "")
-    if window not in {str(each) for each in status.WINDOWS}:
-        raise ValueError(f"window must be one of {', '.join(map(str, status.WINDOWS))} (seconds)")
+    window, source = request.query.get("window", str(DEFAULT_WINDOW)), request.query.get("source", "")
+    if window not in {str(each) for each in WINDOWS}:
+        raise ValueError(f"window must be one of {', '.join(map(str, WINDOWS))} (seconds)")
     if source not in {"", Source.CLIENT, Source.PROXY}:
         raise ValueError("source must be client or proxy")
     return int(window), Source(source) if source else None

@@ -1,6 +1,6 @@
 """`Gate`: who may see the console. Read-only, to browsers that came here by themselves, and with the token when due."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -58,11 +58,11 @@ def asked(method: str, path: str, query: str, headers: Mapping[str, str]) -> Ask
 class Gate:
     """Lets through, or answers in the console's place.
 
-    ``remote``: other machines can reach it. ``login`` is the page that asks for the token, ``welcome`` the one that
-    leads from a link with a token to the console.
+    ``remote``: other machines can reach it. ``login`` makes the page that asks for the token; ``welcome`` is the one
+    that leads from a link with a token to the console.
     """
 
-    def __init__(self, token: Token | None, *, remote: bool, login: bytes, welcome: bytes) -> None:
+    def __init__(self, token: Token | None, *, remote: bool, login: Callable[[], bytes], welcome: bytes) -> None:
         self._token: Final = token
         self._remote: Final = remote
         self._login: Final = login
@@ -83,7 +83,7 @@ class Gate:
 
     def _challenge(self, *, is_page: bool) -> Answer:
         if is_page:
-            return page(self._login, HTTPStatus.UNAUTHORIZED)
+            return page(self._login(), HTTPStatus.UNAUTHORIZED)
         challenge = ("WWW-Authenticate", 'Bearer realm="claude-sidecar console"')
         return refusal(HTTPStatus.UNAUTHORIZED, "This needs the console's token.\n", challenge)
 

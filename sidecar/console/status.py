@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 """Of the document: it changes when a field changes its meaning or goes; new fields may come at any time."""
-WINDOWS: Final = (300, 900, 3600)
-DEFAULT_WINDOW: Final = 900
 _TIGHT: Final = 0.8
 """Answers that need more of a timeout than this come close to being cut off."""
 _LOOSE: Final = 10

@@ -17,6 +17,9 @@ from sidecar.telemetry import SparseHistogram
 STEP: Final = 5
 MINUTE: Final = 60
 HOUR: Final = 3600
+WINDOWS: Final = (300, 900, HOUR)
+"""Seconds that can be looked back over."""
+DEFAULT_WINDOW: Final = 900
 QUANTILES: Final = (0.5, 0.95, 0.99)
 MAX_KEYS: Final = 40
 """Kinds of calls told apart in one minute; further ones go under ``other``."""
