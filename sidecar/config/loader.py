@@ -1,7 +1,6 @@
 """Reads a section's settings from three places: code before environment before file; and refuses all faults at once."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -61,8 +60,7 @@ def _read_file(
     named = file or environ.get(FILE_VARIABLE)
     path = Path(named or FILE)
     try:
-        text = path.read_bytes().decode()
-        return path, tomllib.loads(text)
+        return path, _parsed(path.read_bytes().decode())
     except FileNotFoundError:
         if named:
             faults.append(f"{path}: there is no such file; name one that is there, or none")
@@ -71,9 +69,15 @@ def _read_file(
             faults.append(f"{path} cannot be read: {error.strerror}")
     except UnicodeDecodeError:
         faults.append(f"{path} is not UTF-8 text")
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         faults.append(f"{path} is not TOML: {error}")
     return path, {}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415  # most processes have no file, and none has to load what reads it
+
+    return tomllib.loads(text)
 
 
 def _table_of(sections: Mapping[str, Any], section: str, path: Path, faults: list[str]) -> Mapping[str, Any]:

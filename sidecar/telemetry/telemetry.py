@@ -5,7 +5,6 @@ It knows records, not who made them. Nothing that is told to it raises into a ca
 
 import logging
 import os
-import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -414,7 +413,7 @@ class Telemetry:
 
 
 def _process_name() -> str:
-    return f"{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{os.getpid()}-{os.urandom(4).hex()}"
 
 
 _default: Telemetry | None = None
