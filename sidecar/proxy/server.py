@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.model import Profile
 from sidecar.proxy.connect import Connector
@@ -19,15 +19,16 @@ from sidecar.proxy.limits import Limits
 from sidecar.proxy.observe import Observer, ProfileRule
 from sidecar.proxy.origin import ForwardProxy, Origin
 from sidecar.proxy.pool import Pool
-from sidecar.proxy.protect.exchange import ProtectedExchange
-from sidecar.proxy.protect.settings import Protection
-from sidecar.proxy.protect.shield import Shield, protects
 from sidecar.proxy.roles import Served
 from sidecar.proxy.routes import Router, Target
 from sidecar.proxy.tls import client_context
 from sidecar.proxy.traces import CallSpans
 from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from sidecar.proxy.protect.settings import Protection
+    from sidecar.proxy.protect.shield import Shield
 
 BACKLOG: Final = 1024
 
@@ -45,7 +46,7 @@ class Settings:
     profile: Profile = Profile.DEFAULT
     """The use that requests serve unless they or a rule say otherwise."""
     profile_rules: tuple[ProfileRule, ...] = ()
-    protection: Protection | None = None
+    protection: "Protection | None" = None
     """None: nothing is limited, tried again or refused but by ``limits``."""
     others: tuple[Target, ...] = ()
     """Further upstreams, for the requests that name them or have their routes."""
@@ -124,7 +125,7 @@ class Proxy:
             old.pool.retire()
             self._retired.append(old.pool)
 
-    def _protect(self, protection: Protection | None) -> None:
+    def _protect(self, protection: "Protection | None") -> None:
         """Protect by these settings; what breakers and budgets know is kept as long as nothing of them changes."""
         before = self.shield
         if before is not None and before.settings == protection:
@@ -133,6 +134,8 @@ class Proxy:
             before.close()
         self.shield = None
         if protection is not None and self._telemetry is not None:
+            from sidecar.proxy.protect.shield import Shield  # noqa: PLC0415  # with all that protects: few ask for it
+
             self.shield = Shield(protection, self._telemetry, self.wheel, clock=self._clock, wall=self._wall)
 
     def _make_pool(self, target: Target, limits: Limits) -> Pool:
@@ -239,8 +242,10 @@ class Proxy:
         observer = (self._ways.get(head.upstream) or self._ways[DEFAULT]).observer
         if observer is None:
             return Exchange(client, head)
-        if self.shield is not None and protects(observer.shape, head):
-            return ProtectedExchange(client, head, self.shield, observer)
+        if self.shield is not None:
+            protected = self.shield.exchange_for(client, head, observer)
+            if protected is not None:
+                return protected
         return Exchange(client, head, observer.sight(head, client.profile))
 
     def admit(self, client: Downstream, exchange: Served) -> Pool:

@@ -11,24 +11,25 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.admin import Address, AdminError, parse_address
 from sidecar.config import ConfigError, Setting, load, policy_tables
 from sidecar.config.readers import choice, named, number, shown, switch, table, tables, text, whole
 from sidecar.model import Profile
-from sidecar.policy import SettingsError, policies
 from sidecar.proxy.headers import DEFAULT
 from sidecar.proxy.limits import MAY_BE_ZERO, Limits
 from sidecar.proxy.listening import ListenError, Place, is_remote, parse_place
 from sidecar.proxy.logs import LogFormat, LogLevel
 from sidecar.proxy.observe import ProfileRule
 from sidecar.proxy.origin import forward_proxy, parse_forward_proxy, parse_origin
-from sidecar.proxy.protect.settings import Protection, read_protection
 from sidecar.proxy.routes import Target
 from sidecar.proxy.server import Settings
 from sidecar.proxy.shapes import Shape
 from sidecar.proxy.tls import client_context
+
+if TYPE_CHECKING:
+    from sidecar.proxy.protect.settings import Protection
 
 _PROFILES: Final = ", ".join(Profile)
 _ADDRESS: Final = "HOST:PORT, such as 127.0.0.1:8788, or unix:/path"
@@ -280,8 +281,14 @@ def _remote(place: str) -> str:
     )
 
 
-def _protection(values: Mapping[str, Any], faults: list[str]) -> Protection | None:
+def _protection(values: Mapping[str, Any], faults: list[str]) -> "Protection | None":
     """Read how calls are protected. Where they are not, the policies are the client's affair alone."""
+    if not values["protect"] and not values["protection"]:
+        return None
+    # All that protects loads only where it is asked for: it is a sixth of what a proxy loads.
+    from sidecar.policy import SettingsError, policies  # noqa: PLC0415
+    from sidecar.proxy.protect.settings import read_protection  # noqa: PLC0415
+
     of_profiles = policies({})
     try:
         if values["protect"]:

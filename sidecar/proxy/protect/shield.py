@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.model import BreakerState, Phase, Profile
 from sidecar.policy import BreakerOpen, BreakerRegistry, CallPlan, Deadline, Planner
@@ -13,12 +13,17 @@ from sidecar.policy.breaker_cycle import Reason
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.framing import bad
 from sidecar.proxy.headers import RequestHead
+from sidecar.proxy.protect.exchange import ProtectedExchange
 from sidecar.proxy.protect.gate import Gate, Lane
 from sidecar.proxy.protect.settings import Protection
 from sidecar.proxy.protect.upload import Room
 from sidecar.proxy.shapes import Shape, read_path
 from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from sidecar.proxy.downstream import Downstream
+    from sidecar.proxy.observe import Observer
 
 TELL_SECONDS: Final = 1.0
 """How often gauges that change by themselves are told."""
@@ -29,11 +34,6 @@ _REJECTING: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 _PROTECTED: Final = frozenset({"messages", "messages.count_tokens"})
 _UPGRADED: Final = "messages"
 _LONGEST_DEADLINE: Final = 10  # digits
-
-
-def protects(shape: Shape, head: RequestHead) -> bool:
-    """Say whether a request is one of those that are protected."""
-    return head.method == b"POST" and read_path(shape, head.target).endpoint in _PROTECTED
 
 
 class Shield:
@@ -81,6 +81,12 @@ class Shield:
             )
         self._timer = wheel.timer(self._tick)
         self._timer.after(TELL_SECONDS)
+
+    def exchange_for(self, client: "Downstream", head: RequestHead, observer: "Observer") -> ProtectedExchange | None:
+        """Make the exchange that will serve a request; None for those that are not protected."""
+        if head.method != b"POST" or read_path(observer.shape, head.target).endpoint not in _PROTECTED:
+            return None
+        return ProtectedExchange(client, head, self, observer)
 
     def may_upgrade(self, shape: Shape, head: RequestHead) -> bool:
         """Say whether a request could be upgraded, as far as its head tells."""
