@@ -27,13 +27,19 @@ def test_it_says_where_it_listens_and_what_to_set_and_then_everything_works() ->
         assert proxy.stop() == 0
 
 
-def test_it_never_loads_what_it_does_not_need() -> None:
-    code = "import sys, sidecar.cli.proxy; print(*sys.modules)"
+def test_it_never_loads_what_it_does_not_need(tmp_path: Path) -> None:
+    code = "import sys, sidecar.cli; sidecar.cli.main(['proxy', '--check'], standalone_mode=False); print(*sys.modules)"
     python = str(Path(SIDECAR).with_name("python"))
-    loaded = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    loaded = done.stdout.split()
+    assert "sidecar.proxy.server" in loaded
     for heavy in ("anthropic", "opentelemetry", "prometheus_client", "rich", "yaml", "sidecar.chaos", "sidecar.client"):
         assert heavy not in loaded
     assert "sidecar.telemetry.socket" not in loaded  # only several workers, or a Unix socket, need it
+    for seldom in ("sidecar.policy", "sidecar.proxy.protect", "sidecar.console.status", "sidecar.slo", "tomllib"):
+        assert seldom not in loaded
+    for expensive in ("email.utils", "importlib.resources", "random", "secrets", "tempfile"):
+        assert expensive not in loaded  # each brings more with it than the one line it would be used for
 
 
 def test_its_help_teaches() -> None:
