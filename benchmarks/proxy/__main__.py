@@ -146,6 +146,8 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         upstream = stack.enter_context(child(sys.executable, "-m", "benchmarks.proxy.upstream", core=OTHER_CORE))
         port = int(upstream.line())
+        with running(_OURS, PROXIES[_OURS], port, folder / "first"):
+            pass  # whatever has not been compiled yet is now
         proxies = []
         for name, command in PROXIES.items():
             proxy = stack.enter_context(running(name, command, port, folder / name))

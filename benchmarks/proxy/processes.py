@@ -13,6 +13,8 @@ from typing import IO, Any, Final, cast
 PROXY_CORE, OTHER_CORE = 0, (os.cpu_count() or 1) - 1
 _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 _TASKSET: Final = shutil.which("taskset")
+# An installer compiles what it installs; this checkout may have been told not to.
+_ENVIRON: Final = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class Child:
@@ -29,7 +31,7 @@ class Child:
                 stdout=output or subprocess.PIPE,
                 stderr=output,
                 text=True,
-                env={**os.environ, **(environ or {})},
+                env={**_ENVIRON, **(environ or {})},
             )
         self.pid = self._process.pid
 
