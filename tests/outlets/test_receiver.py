@@ -53,7 +53,7 @@ def test_a_live_socket_is_not_stolen(path: Path, metrics: Telemetry, receiver: R
     datagram, _ = encode_records(samples.pairs(1))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
         sending.sendto(datagram.data, str(path))
-    assert receiver.drain()
+    assert receiver.drain(60.0)
     assert receiver.records == 2
 
 
@@ -78,7 +78,7 @@ def test_what_a_killed_sidecar_left_behind_is_taken_over(path: Path, metrics: Te
     peer.close()
     receiver = Receiver(metrics, path)
     receiver.open()
-    assert receiver.drain()
+    assert receiver.drain(60.0)
     receiver.close()
     assert not path.exists()
 
@@ -135,7 +135,7 @@ def test_closing_twice_and_reading_after_it_do_nothing(path: Path, metrics: Tele
     path.unlink()
     receiver.close()
     receiver.close()
-    assert receiver.drain()
+    assert receiver.drain(60.0)
 
 
 def test_reading_stops_for_others_when_its_time_is_up_and_goes_on_later(path: Path, metrics: Telemetry) -> None:
@@ -206,7 +206,7 @@ def test_a_fault_of_the_system_while_reading_is_counted(path: Path, metrics: Tel
     descriptor = receiver.fileno()
     with Path(os.devnull).open("rb") as other:
         os.dup2(other.fileno(), descriptor)
-    assert receiver.drain()
+    assert receiver.drain(60.0)
     assert metrics.value("sidecar_internal_errors_total", where="socket_receive") == 1
     receiver.close()
 
