@@ -7,8 +7,9 @@ one record takes, or the copy of one histogram.
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from threading import RLock
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sidecar.telemetry.families import Family, Kind, of_kind
 from sidecar.telemetry.histogram import HistogramSnapshot, SparseHistogram
@@ -55,6 +56,7 @@ class Store:
         self._counters: Final[_Tables[Counter]] = {family.name: {} for family in of_kind(Kind.COUNTER)}
         self._gauges: Final[_Tables[Gauge]] = {family.name: {} for family in of_kind(Kind.GAUGE)}
         self._histograms: Final[_Tables[SparseHistogram]] = {family.name: {} for family in of_kind(Kind.HISTOGRAM)}
+        self._listed: Final[dict[str, tuple[list[Labels], list[Any]]]] = {}
 
     def counter(self, family: Family, *labels: str) -> Counter:
         """Return the counter with these label values, from 0 when it is new."""
@@ -99,9 +101,7 @@ class Store:
 
     def counters(self, family: Family) -> Iterator[tuple[Labels, float]]:
         """Copy the counters of a family one by one: there may be thousands."""
-        with self._reading():
-            table = list(self._counters[family.name].items())
-        for labels, counter in table:
+        for labels, counter in self._series(self._counters[family.name], family):
             yield labels, counter.value
 
     def gauges(self, family: Family) -> list[tuple[Labels, float, float]]:
@@ -115,13 +115,21 @@ class Store:
 
     def histograms(self, family: Family) -> Iterator[tuple[Labels, HistogramSnapshot]]:
         """Copy the histograms of a family one by one, so that recording waits for one copy at most."""
-        with self._reading():
-            table = list(self._histograms[family.name].items())
-        for labels, histogram in table:
+        for labels, histogram in self._series(self._histograms[family.name], family):
             with self._reading():
                 snapshot = histogram.snapshot()
             if snapshot.counts or snapshot.zeros:  # a histogram begins with its first observation
                 yield labels, snapshot
+
+    def _series(self, table: dict[Labels, _T], family: Family) -> Iterator[tuple[Labels, _T]]:
+        """Give the series that a family has now. To list thousands takes a moment, so only new ones are added."""
+        labels, series = self._listed.setdefault(family.name, ([], []))
+        with self._reading():
+            if (known := len(labels)) < len(table):
+                labels += islice(table, known, None)
+                series += islice(table.values(), known, None)
+            count = len(labels)
+        return zip(islice(labels, count), islice(series, count), strict=True)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

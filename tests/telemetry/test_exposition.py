@@ -52,6 +52,19 @@ def test_text_says_what_telemetry_knows(telemetry: Telemetry) -> None:
     assert sums[0] == pytest.approx(sum(0.01 * 1.06**n for n in range(200)))
 
 
+@pytest.mark.parametrize("form", Format)
+def test_no_piece_of_a_page_is_long(form: Format) -> None:
+    """However many series a family has: whoever sends the page has other things to do in between."""
+    telemetry = Telemetry(label_limit=200)
+    for n in range(200):
+        telemetry.call(call(model=f"model-{n}"))
+    renderer = Renderer()
+    pieces = [*renderer.pieces(telemetry.collect(), form)]
+    assert max(map(len, pieces)) < 64 * 1024
+    assert b"".join(pieces) == renderer.render(telemetry.collect(), form)
+    assert len(b"".join(pieces)) > 10 * 64 * 1024
+
+
 def test_openmetrics_is_strictly_valid_and_carries_exemplars(telemetry: Telemetry) -> None:
     families = {
         family.name: family for family in parse_openmetrics(page(telemetry.collect(), Format.OPENMETRICS).decode())

@@ -19,6 +19,8 @@ _TYPES: Final = {Kind.COUNTER: 0, Kind.GAUGE: 1, Kind.HISTOGRAM: 4}
 _VALUES: Final = {Kind.COUNTER: b"\x1a\x09\x09", Kind.GAUGE: b"\x12\x09\x09"}
 _double: Final = Struct("<d").pack
 _INFINITY: Final = _double(float("inf"))
+_AT_ONCE: Final = 32
+"""So many series are put together at once: copying a family of thousands takes a millisecond."""
 
 
 def _bucket_head(count: int) -> bytes:
@@ -41,12 +43,17 @@ class ProtobufRenderer:
         """Render the page piece by piece; most are empty, as a family's length stands before its series."""
         for view in views:
             metrics: list[bytes] = []
+            about = _about(view.family)
+            size = len(about)
             for metric in self._histograms(view) if view.family.kind is Kind.HISTOGRAM else self._values(view):
                 metrics.append(metric)
+                size += len(metric)
                 yield b""
             if metrics:
-                family = b"".join([_about(view.family), *metrics])
-                yield varint(len(family)) + family
+                yield varint(size) + about
+                for start in range(0, len(metrics), _AT_ONCE):
+                    yield b"".join(metrics[start : start + _AT_ONCE])
+            yield b""
 
     def _values(self, view: FamilyView) -> Iterator[bytes]:
         field = _VALUES[view.family.kind]

@@ -32,6 +32,7 @@ class TextRenderer:
             for line in lines:
                 yield (about + line).encode()
                 about = ""
+            yield b""
         if self._openmetrics:
             yield b"# EOF\n"
 
