@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -99,6 +100,8 @@ class _Process:
             tasks += [asyncio.create_task(self._notifier.keep_alive())]
             started(self._config, [place for place, _ in self._places], admin)
             self._notifier.ready("taking clients")
+            # What is there now stays: a collection that went through it would hold every chunk up for milliseconds.
+            gc.freeze()
             await self._stopping.wait()
             await self._drain()
         finally:

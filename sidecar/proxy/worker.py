@@ -5,6 +5,7 @@ It is started by `sidecar.proxy.workers`, never by hand: ``python -m sidecar.pro
 
 import asyncio
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -70,6 +71,7 @@ class _Worker:
             await proxy.listen(socket.socket(fileno=descriptor), profile and Profile(profile))
         sender.start()
         line.send(READY)
+        gc.freeze()  # as in the one process that proxies alone
         await self._stopping.wait()
         signal.alarm(ceil(self._config.drain_seconds) + _TO_SPARE_SECONDS)
         for number in (signal.SIGTERM, signal.SIGINT):  # a second signal ends it at once
