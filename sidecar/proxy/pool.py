@@ -87,10 +87,11 @@ class Pool:
             _, task = self._dials.popitem()
             task.cancel()
 
-    def served(self, upstream: Upstream) -> None:
-        """Note that a connection has served its first exchange: by now its TLS session can be taken up by others."""
-        if self._connector.tls is not None:
-            self._connector.tls.remember(upstream.tls_object())
+    def answered(self, upstream: Upstream) -> None:
+        """Note that the first answer on a connection has begun: by now its TLS session can be taken up by others."""
+        tls = upstream.tls_object()
+        if self._connector.tls is not None and tls is not None:
+            self._connector.tls.answered(tls)
 
     def release(self, upstream: Upstream) -> None:
         """Take back a connection on which an exchange has ended well."""

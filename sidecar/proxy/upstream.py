@@ -174,6 +174,8 @@ class Upstream(Protocol):
                     self._head = head
                     self._body_left = head.length if head.body is Body.LENGTH else 0
                     self._chunks = ChunkedBody() if head.body is Body.CHUNKED else None
+                    if not self.uses:
+                        self._pool.answered(self)
                     exchange.answer_head(head)
                     return data
                 exchange.interim(head)
@@ -212,8 +214,6 @@ class Upstream(Protocol):
         self._exchange = None
         self.resume()
         self.uses += 1
-        if self.uses == 1:
-            self._pool.served(self)
         head = self._head
         exchange.answer_over(self, reusable=clean and head is not None and head.keep_alive)
 

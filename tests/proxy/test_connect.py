@@ -71,10 +71,41 @@ async def test_an_upstream_over_tls_is_verified_spoken_to_in_http_1_1_and_its_se
     async with TlsUpstream(context, answer(b"ok", b"Connection: close")) as upstream:
         origin = Origin("https", "localhost", upstream.port)
         async with running(origin, ca_file=ca_file) as proxy, await proxy.client() as client:
-            for _ in range(2):
+            for _ in range(3):
                 await client.send(request())
                 assert (await client.message())[2] == b"ok"
-        assert upstream.agreed == [("http/1.1", False), ("http/1.1", True)]
+        assert upstream.agreed == [("http/1.1", False), ("http/1.1", True), ("http/1.1", True)]
+
+
+class Handshaken:
+    """A TLS object after its handshake."""
+
+    def __init__(self, offered: object, session: object, *, reused: bool, closed: bool) -> None:
+        self.offered = offered
+        self.session = session
+        self.session_reused = reused
+        self._closed = closed
+
+    def write(self, data: bytes) -> int:
+        if self._closed:
+            raise ssl.SSLZeroReturnError("TLS/SSL connection has been closed")
+        return len(data)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_session_is_offered_for_as_long_as_it_is_taken_up(closed: bool) -> None:
+    context = client_context()
+    first, of_its_time, second, third = (object() for _ in range(4))
+
+    def answered(offered: object, session: object, *, reused: bool) -> object:
+        context.answered(Handshaken(offered, session, reused=reused, closed=closed))  # type: ignore[arg-type]
+        return context.session
+
+    assert answered(None, None, reused=False) is None
+    assert answered(None, first, reused=False) is first
+    assert answered(None, of_its_time, reused=False) is first  # it was made before there was one to offer
+    assert answered(first, second, reused=True) is first
+    assert answered(first, third, reused=False) is third
 
 
 CERTIFICATES = {"of another name": ("other.test", True), "of an unknown authority": ("localhost", False)}
@@ -111,7 +142,6 @@ def test_without_a_file_the_systems_authorities_are_trusted() -> None:
     context = client_context()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
-    context.remember(None)
     assert context.session is None
 
 
