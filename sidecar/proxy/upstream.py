@@ -67,6 +67,11 @@ class Upstream(Protocol):
         """Whether it can still be used."""
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def trailers(self) -> list[bytes]:
+        """The header lines behind the chunks of the answer that has ended."""
+        return [] if self._chunks is None else self._chunks.trailers
+
     def tls_object(self) -> ssl.SSLObject | None:
         """Give the TLS object of the connection."""
         return None if self._transport is None else self._transport.get_extra_info("ssl_object")

@@ -320,3 +320,39 @@ def test_new_settings_keep_what_breakers_know_as_long_as_protection_stays_the_sa
     talk.say(ask())
     talk.reply(answer(OVERLOADED, JSON, status=b"529 Overloaded"))
     assert talk.answered()[0] == 529
+
+
+def test_a_kept_body_with_trailers_is_sent_with_them_each_time() -> None:
+    talk = Protected()
+    talk.say(CHUNKED + chunks(BODY[:10], BODY[10:], end=b"0\r\nX-Sum: 1\r\n\r\n"))
+    for times in (1, 2):
+        assert talk.sent == [BODY] * times
+        assert talk.last.written.endswith(b"0\r\nX-Sum: 1\r\n\r\n")
+        talk.reply(answer(OVERLOADED, JSON, status=b"529 Overloaded"))
+        talk.wait(1.0 + SLOT)
+
+
+def test_an_upgraded_body_keeps_its_trailers() -> None:
+    talk = Protected(protection(upgrade=True))
+    talk.say(CHUNKED + chunks(BODY, end=b"0\r\nX-Sum: 1\r\n\r\n"))
+    assert json.loads(talk.sent[0])["stream"] is True
+    assert talk.last.written.endswith(b"0\r\nX-Sum: 1\r\n\r\n")
+
+
+def test_trailers_of_an_answer_are_passed_on() -> None:
+    talk = Protected()
+    talk.say(ask(STREAM))
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    talk.reply(head + chunks(b"event: ping\ndata: {}\n\n", end=b"0\r\nX-Sum: 7\r\nX-More: b\r\n\r\n"))
+    assert talk.heard().endswith(b"\r\n0\r\nX-Sum: 7\r\nX-More: b\r\n\r\n")
+
+
+def test_an_answer_whose_length_is_told_has_no_trailers() -> None:
+    """HTTP allows none; such an answer was held until it was whole."""
+    talk = Protected(protection({"retry": {"max_attempts": 1}}))
+    talk.say(ask())
+    head = b"HTTP/1.1 529 Overloaded\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    talk.reply(head + chunks(OVERLOADED, end=b"0\r\nX-Sum: 7\r\n\r\n"))
+    heard = talk.heard()
+    assert heard.endswith(OVERLOADED)
+    assert b"content-length: %d\r\n" % len(OVERLOADED) in heard

@@ -22,7 +22,18 @@ _UNENCODED: Final = frozenset({b"", b"identity"})
 class Answer:
     """What came of one attempt that was answered."""
 
-    __slots__ = ("_decompress", "_held", "_held_bytes", "_holding", "_look", "_reply", "assembly", "complete", "head")
+    __slots__ = (
+        "_decompress",
+        "_held",
+        "_held_bytes",
+        "_holding",
+        "_look",
+        "_reply",
+        "_trailers",
+        "assembly",
+        "complete",
+        "head",
+    )
 
     def __init__(self, head: ResponseHead, look: Look, reply: Reply, *, upgrade_bytes: int | None) -> None:
         self.head = head
@@ -32,6 +43,7 @@ class Answer:
         self._held_bytes = 0
         self._holding = head.status >= FIRST_ERROR
         self._decompress: Decompressor | None = None
+        self._trailers: list[bytes] = []
         self.complete = False
         """All of it has come."""
         self.assembly: Assembly | None = None
@@ -64,6 +76,11 @@ class Answer:
         else:
             self._reply.data(data)
 
+    def over(self, trailers: list[bytes]) -> None:
+        """Take its end."""
+        self.complete = True
+        self._trailers = trailers
+
     def verdict(self, broken: Verdict | None) -> Verdict:
         """Say what it was; ``broken``: what became of its connection, where it did not come to its end."""
         verdict = self._look.verdict(StreamEnd.EOF, broken)
@@ -87,7 +104,7 @@ class Answer:
             self._reply.begin(self.head, close=close, fields=fields, length=length)
             self._reply.data(body)
         if self.complete:
-            self._reply.end()
+            self._reply.end(self._trailers)
         return None
 
     def _give_whole(self, answer: Whole | Fault, *, close: bool, no_more: bool) -> Fault | None:
@@ -103,7 +120,7 @@ class Answer:
                 fields = final(fields)
             self._reply.begin(self.head, close=close, fields=fields, length=len(answer.body))
         self._reply.data(answer.body)
-        self._reply.end()
+        self._reply.end([])  # those of the stream were not written for the message
         return None
 
     def _take(self) -> bytes:

@@ -39,8 +39,8 @@ class Owner(Protocol):
     def answer_data(self, data: bytes) -> None:
         """Take a part of its body."""
 
-    def attempt_over(self) -> None:
-        """Take its end."""
+    def attempt_over(self, trailers: list[bytes]) -> None:
+        """Take its end, with the header lines behind it."""
 
     def attempt_failed(self, verdict: Verdict, fault: Fault) -> None:
         """Take an end that is none: what it was, and how to put it to the client."""
@@ -188,11 +188,12 @@ class Attempt:
             upstream.abort()  # the owner needed no more of it
             return
         self._up = None
+        trailers = upstream.trailers
         if reusable and self._over:
             self._pool.release(upstream)
         else:
             upstream.abort()
-        self._owner.attempt_over()
+        self._owner.attempt_over(trailers)
 
     def upstream_lost(self, fault: Fault | None) -> None:
         """Take note that the connection is gone."""

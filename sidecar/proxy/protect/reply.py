@@ -63,10 +63,10 @@ class Reply:
         if data:
             self._down.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
-    def end(self) -> None:
-        """Send its end."""
+    def end(self, trailers: list[bytes]) -> None:
+        """Send its end; only chunks can have trailers behind them."""
         if self._chunked:
-            self._down.write(b"0\r\n\r\n")
+            self._down.write(b"".join((b"0\r\n", *trailers, b"\r\n")))
 
     def _begin(self, head: ResponseHead, fields: bytes, length: int | None, *, empty: bool, close: bool) -> None:
         self.begun = True

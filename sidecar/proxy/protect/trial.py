@@ -178,10 +178,10 @@ class Trial:
             self._attempt.cancel()  # nothing that may follow makes it better
             self._end(answer.verdict(None))
 
-    def attempt_over(self) -> None:
+    def attempt_over(self, trailers: list[bytes]) -> None:
         """Take the end of a complete answer."""
         assert self.answer is not None  # noqa: S101  # the same
-        self.answer.complete = True
+        self.answer.over(trailers)
         self._end(self.answer.verdict(None))
 
     def attempt_failed(self, verdict: Verdict, fault: Fault) -> None:

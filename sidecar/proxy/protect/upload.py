@@ -62,13 +62,14 @@ class Spool:
 class Upload:
     """One request, from what the client sends to what the upstream is sent."""
 
-    __slots__ = ("_chunked", "_end", "_head", "_spool", "over", "spilled", "upgraded")
+    __slots__ = ("_chunked", "_end", "_head", "_spool", "_trailed", "over", "spilled", "upgraded")
 
     def __init__(self, head: RequestHead, spool: Spool) -> None:
         self._head = head
         self._spool = spool
         self._chunked = head.body is Body.CHUNKED
         self._end = b""
+        self._trailed = False  # only chunks can have trailers behind them
         self.over = False
         """All of it has come."""
         self.spilled = False
@@ -89,24 +90,28 @@ class Upload:
         """Take the end; give what is left to pass on of a body that was given already."""
         self.over = True
         self._end = b"".join((b"0\r\n", *trailers, b"\r\n")) if self._chunked else b""
+        self._trailed = bool(trailers)
         return self._end
 
     def prepare(self, *, upgrade: bool) -> None:
         """Make of a request that is whole what is sent of it."""
         body = self._spool.body()
         edited = streaming(body) if upgrade else None
-        if edited is None:
-            self._head = sized(self._head, body)
-        else:
+        framing = self._head.body, self._head.length
+        self._head = sized(self._head, body if edited is None else edited)
+        if self._trailed:
+            self._head.body, self._head.length = framing
+        if edited is not None:
             self.upgraded = True
             self._spool.replace(edited)
-            self._head = asking_for_stream(sized(self._head, edited))
+            self._head = asking_for_stream(self._head)
 
     def request(self, authority: bytes, prefix: bytes) -> bytes:
         """Give what there is of it, from its head on."""
         head = self._head.wire(authority, prefix)
         if not self.spilled:
-            return head + self._spool.body()
+            body = self._spool.body()
+            return head + self.framed(body) + self._end if self._trailed else head + body
         body = self.framed(self._spool.body())
         self._spool.empty()
         return head + body + self._end
