@@ -29,7 +29,8 @@ def verdict_on(seen: Seen, ending: Ending, fault: Fault | None, now: float) -> V
     if ending is Ending.COMPLETE and reading is not None:
         return reading.verdict(StreamEnd.EOF)
     if ending is Ending.LEFT:
-        hung_up = why(now - seen.last, due_timeouts(seen.head.watched, answering=reading is not None))
+        due = due_timeouts(seen.head.watched, answering=reading is not None)
+        hung_up = why(due, silence=now - seen.last, elapsed=now - seen.began)
         return hung_up if reading is None else reading.verdict(StreamEnd.CLOSED, hung_up)
     broken = _BROKEN if fault is None else FAULTS.get(fault.code, CANCELLED)
     if reading is None:

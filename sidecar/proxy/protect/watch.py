@@ -242,8 +242,9 @@ class Watch:
 
     def hung_up(self, *, answering: bool) -> Verdict:
         """Say why the client hung up now."""
-        silence = self.observer.clock() - self._last
-        return why(silence, due_timeouts(self._head.watched, answering=answering))
+        now = self.observer.clock()
+        due = due_timeouts(self._head.watched, answering=answering)
+        return why(due, silence=now - self._last, elapsed=now - self._began)
 
     @_guarded
     def attempt_ended(self, look: Look, verdict: Verdict, *, stream: bool) -> None:
