@@ -57,7 +57,12 @@ class _Failure(click.ClickException):
 @click.option("--admin", metavar="HOST:PORT", help="Where metrics and health are.  [default: 127.0.0.1:9464]")
 @click.option("--upstream", metavar="URL", help="Where requests go.  [default: https://api.anthropic.com]")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The file with the settings.")
-@click.option("--workers", type=int, metavar="N", help="Processes that share the clients.  [default: 1]")
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Processes that share the clients; each has the configured limits to itself.  [default: 1]",
+)
 @click.option(
     "--drain-seconds", type=float, metavar="SECONDS", help="How long requests may go on after SIGTERM.  [default: 25]"
 )

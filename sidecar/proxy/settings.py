@@ -148,7 +148,9 @@ PROXY: Final[Mapping[str, Setting]] = {
     "via": _VIA,
     "ca_file": _CA_FILE,
     "profile": Setting(choice(Profile), _PROFILES, "what requests are for, unless they or a rule say otherwise"),
-    "workers": Setting(whole(least=1), "a whole number, 1 or more", "processes that share the clients", default=1),
+    "workers": Setting(
+        whole(least=1), "a whole number, 1 or more", "processes that share the clients; limits hold for each", default=1
+    ),
     "drain_seconds": Setting(
         number(), "a number, 0 or more", "how long requests under way may go on after SIGTERM", default=25.0
     ),
