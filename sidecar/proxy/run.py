@@ -24,6 +24,8 @@ from sidecar.telemetry import Telemetry
 
 _log: Final = logging.getLogger("sidecar.proxy")
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+_TAKING: Final = "taking clients"
+"""What systemd shows of a process that does."""
 
 Started = Callable[[Config, list[Listening], AdminServer], None]
 Place = tuple[Listening, Profile | None]
@@ -99,7 +101,7 @@ class _Process:
             tasks += [asyncio.create_task(watch_event_loop(self._telemetry))]
             tasks += [asyncio.create_task(self._notifier.keep_alive())]
             started(self._config, [place for place, _ in self._places], admin)
-            self._notifier.ready("taking clients")
+            self._notifier.ready(_TAKING)
             # What is there now stays: a collection that went through it would hold every chunk up for milliseconds.
             gc.freeze()
             await self._stopping.wait()
@@ -139,16 +141,18 @@ class _Process:
     def _reload(self) -> None:
         """Work by the configuration as it is now, or go on by the old one and say why."""
         self._notifier.reloading()
+        status = _TAKING
         try:
             new = self._read()
         except ConfigError as error:
             for fault in error.faults:
                 _log.error("the new configuration cannot be used", extra={"fields": {"fault": fault}})
             _log.error("the old configuration stays in force", extra={"fields": {"faults": len(error.faults)}})
+            status = f"{_TAKING}; the new configuration cannot be used, the log says why"
         else:
             self._apply(new)
         finally:
-            self._notifier.ready("taking clients")
+            self._notifier.ready(status)
 
     def _apply(self, new: Config) -> None:
         for name in self._config.kept_until_restart(new):

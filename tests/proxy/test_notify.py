@@ -37,9 +37,28 @@ def test_it_tells_of_its_start_reload_and_end(tmp_path: Path) -> None:
         proxy.tell(signal.SIGHUP)
         reloading, moment = systemd.hear()
         assert (reloading, moment.partition("=")[0]) == ("RELOADING=1", "MONOTONIC_USEC")
-        assert systemd.hear()[0] == "READY=1"
+        assert systemd.hear() == ["READY=1", "STATUS=taking clients"]
         assert proxy.stop() == 0
         assert systemd.hear()[0] == "STOPPING=1"
+    systemd.close()
+
+
+def test_who_asks_for_the_status_hears_that_a_reload_was_refused(tmp_path: Path) -> None:
+    """A reload cannot fail in systemd's eyes: its status is where an operator looks next."""
+    systemd = Systemd(str(tmp_path / "n"))
+    file = tmp_path / "sidecar.toml"
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "n"), "SIDECAR_CONFIG": str(file)}
+    file.write_text("")
+    with sidecar("http://127.0.0.1:9", environ=environ) as proxy:
+        assert systemd.hear() == ["READY=1", "STATUS=taking clients"]
+        for content, status in (("[proxy]\nlisten = 5\n", "taking clients; the new"), ("", "taking clients")):
+            file.write_text(content)
+            proxy.tell(signal.SIGHUP)
+            assert systemd.hear()[0] == "RELOADING=1"
+            ready, said = systemd.hear()
+            assert (ready, said[: len("STATUS=") + len(status)]) == ("READY=1", f"STATUS={status}")
+            assert (said == "STATUS=taking clients") == (not content)
+        assert proxy.stop() == 0
     systemd.close()
 
 
