@@ -1,6 +1,5 @@
 """TLS towards the upstream: certificates verified against the system's store, sessions taken up again."""
 
-import ctypes
 import ssl
 from contextlib import suppress
 from typing import Any, Final, cast
@@ -64,5 +63,7 @@ def client_context(ca_file: str | None = None) -> ResumingContext:
 def _keep_large_buffers_apart() -> None:
     # uvloop has a buffer of 256 KB for each connection over TLS, and touches a page or two of it. Once the first has
     # been freed, glibc takes such large pieces out of its heap, in among small ones: that cost 10 MB at 1,000 streams.
+    import ctypes  # noqa: PLC0415  # only TLS needs it
+
     with suppress(AttributeError):  # other C libraries have no such setting
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
