@@ -31,10 +31,15 @@ ERROR_LIMIT: Final = 64 * 1024
 FIRST_ERROR: Final = 400
 """The lowest status that is an error."""
 _NO_CONTENT: Final = 204
+_DAMAGED: Final = Verdict(Outcome.SERVER_ERROR, error_type="DecodingError")
+"""What whoever reads a damaged body is told; the name is that of the HTTP client's error."""
 
 
 class Body(Protocol):
     """A body that is being read."""
+
+    damaged: bool
+    """Its compression cannot be undone: whoever reads it fails on that, where it is closed, and not in here."""
 
     @property
     def feed(self) -> "Feed":
@@ -71,6 +76,7 @@ class EventStream:
     """A Messages stream."""
 
     def __init__(self) -> None:
+        self.damaged = False
         self._scanner = SseScanner()
         self.feed: Feed = self._scanner.feed  # once a chunk: no layer between
 
@@ -110,6 +116,8 @@ class EventStream:
             return UNPARSABLE
         if isinstance(error, ValueError):  # the SDK could not decode an event
             return Verdict(Outcome.SERVER_ERROR, error_type=type(error).__name__)
+        if self.damaged and error is None and end is StreamEnd.CLOSED:
+            return _DAMAGED
         return classify_stream_end(end) if error is None else classify_exception(error, Stage.STREAMING)
 
 
@@ -123,6 +131,7 @@ class PlainBody:
     def __init__(self, *, json: bool, length: int | None, streamed: bool) -> None:
         self.usage: Usage | None = None
         self.stop_reason: str | None = None
+        self.damaged = False
         self._json = json
         self._length = length
         self._stage = Stage.STREAMING if streamed else Stage.READING
@@ -147,7 +156,7 @@ class PlainBody:
         if error is not None:
             return classify_exception(error, self._stage)
         if end is StreamEnd.CLOSED and (self._length is None or self._received < self._length):
-            return CANCELLED
+            return _DAMAGED if self.damaged else CANCELLED
         if not self._json:
             return OK
         tail, self._tail = self._tail, b""
@@ -173,6 +182,7 @@ class ErrorBody:
     flows: Final = False
 
     def __init__(self, status: int) -> None:
+        self.damaged = False
         self._status = status
         self._held = b""
 
@@ -205,18 +215,21 @@ def body_of(
         body = PlainBody(json=False, length=_length(headers), streamed=stream)
         return body, body.feed
     body = _body_of(status, headers, messages=messages, stream=stream)
-    return body, _nothing if decompress is None else _unpacked(decompress, body.feed)
+    return body, _nothing if decompress is None else _unpacked(decompress, body)
 
 
 def _nothing(_: bytes) -> bool:
     return False
 
 
-def _unpacked(decompress: Decompressor, feed: Feed) -> Feed:
+def _unpacked(decompress: Decompressor, body: Body) -> Feed:
+    feed = body.feed
+
     def feed_packed(chunk: bytes) -> bool:
         news = False
         for piece in decompress.feed(chunk):
             news |= feed(piece)
+        body.damaged = decompress.damaged
         return news
 
     return feed_packed

@@ -32,6 +32,11 @@ class Decompressor:
         self.failed = False
         """True once the data could not be read, or was too much; nothing more comes out."""
 
+    @property
+    def damaged(self) -> bool:
+        """True once the data could not be read, so that nobody else can read it either."""
+        return self.failed and self._left >= 0
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decompress the next chunk into pieces."""
         if self.failed or not data:
