@@ -157,6 +157,7 @@ _SAID = {
     Phase.DEADLINE: "the call's total time ran out while its answer was streaming",
     None: "the stream broke off before its message was complete",
 }
+_DAMAGED = "what came of the stream is damaged and cannot be read any further"
 
 
 def interrupted(
@@ -169,7 +170,8 @@ def interrupted(
 ) -> StreamInterrupted:
     """Make the one of these errors that fits."""
     kind = StreamInterrupted if phase is None else _KINDS.get(phase, StreamInterrupted)
-    message = f"{_SAID.get(phase, _SAID[None])}: what had come of it is in `partial`"
+    said = _DAMAGED if outcome is Outcome.SERVER_ERROR else _SAID.get(phase, _SAID[None])
+    message = f"{said}: what had come of it is in `partial`"
     return kind(message, request=request, partial=partial, outcome=outcome, phase=phase, request_id=request_id)
 
 

@@ -12,10 +12,11 @@ import anyio
 import httpx2
 
 from sidecar.client.attempt import Attempt
+from sidecar.client.decoding import tell_of_damage
 from sidecar.client.errors import NOTHING, DeadlineExceeded, PartialMessage, interrupted
 from sidecar.client.limits import Limits, bound_reads
 from sidecar.client.survival import Survival
-from sidecar.model import Outcome, Phase, Stage, classify_exception
+from sidecar.model import Outcome, Phase, Stage, StreamEnd, classify_exception
 from sidecar.wire.decompress import decompressor
 from sidecar.wire.events import EventTooLong, SseEvents
 from sidecar.wire.message import MalformedStream, MessageBuilder
@@ -47,6 +48,9 @@ class Kept:
 
     def pack(self) -> None:
         """Make room."""
+        if "content-encoding" in self._headers:
+            self.read()  # chunk by chunk, as the SDK does: of one that is damaged nothing can be read
+            return
         self._packed += b"".join(self.held)
         self.held.clear()
         if len(self._packed) > _BYTES:
@@ -57,7 +61,7 @@ class Kept:
         reading = self._reading
         if reading is None:
             reading = self._reading = _Reading(self._headers)
-        reading.take(bytes(self._packed) + b"".join(self.held))
+        reading.take([bytes(self._packed), *self.held])
         self._packed.clear()
         self.held.clear()
         return reading
@@ -77,12 +81,12 @@ class _Reading:
         foreign = headers.get("content-type", "").startswith("application/vnd.amazon.eventstream")
         self._lost = foreign or (encoding != "identity" and self._decompress is None)
 
-    def take(self, chunk: bytes) -> None:
+    def take(self, chunks: list[bytes]) -> None:
         """Take what came next."""
         if self._lost:
             return
         try:
-            for piece in (chunk,) if self._decompress is None else self._decompress.feed(chunk):
+            for piece in self._unpacked(chunks):
                 for event in self._events.feed(piece):
                     self._lost |= event.name == "error"  # it says itself what went wrong
                     decoded = event.decoded()
@@ -90,6 +94,13 @@ class _Reading:
                         self.builder.add(decoded)
         except (MalformedStream, EventTooLong):
             self._lost = True
+
+    def _unpacked(self, chunks: list[bytes]) -> Iterator[bytes]:
+        if self._decompress is None:
+            yield b"".join(chunks)
+            return
+        for chunk in chunks:
+            yield from self._decompress.feed(chunk)
 
     @property
     def is_cut(self) -> bool:
@@ -132,6 +143,12 @@ class _Watched:
         verdict = classify_exception(error, Stage.STREAMING)
         phase = Phase.DEADLINE if deadline else verdict.phase
         return self._interrupted(verdict.outcome, phase)
+
+    def undecodable(self, error: Exception) -> Exception | None:
+        """Do the same where what came cannot be decompressed, which shows above the body and not in here."""
+        if self._survival.handed_over:
+            self._attempt.end(StreamEnd.EOF, error)
+        return self.failure(error)
 
     def cut(self) -> Exception | None:
         """Give what to raise at the end of a body that is no end of its message."""
@@ -257,7 +274,9 @@ def watch(response: httpx2.Response, attempt: Attempt, survival: Survival) -> ht
         if isinstance(body, httpx2.AsyncByteStream)
         else _WatchedSync
     )
-    response.stream = kind(response, attempt, survival, limits)
+    response.stream = watched = kind(response, attempt, survival, limits)
+    if "content-encoding" in response.headers:
+        tell_of_damage(response, watched.undecodable)
     return response
 
 

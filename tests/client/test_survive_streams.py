@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -130,6 +131,92 @@ def test_a_break_after_the_message_is_whole_is_none(kind: Kind, seen: Any, ask: 
     body = Body(sse(START, BLOCK, DELTA, STOP), httpx2.ReadError("reset"))
     assert [event.type for event in kind.read(over(kind, seen, body, policy()), ask)][-1] == "message_stop"
     assert seen.one.outcome is Outcome.OK
+
+
+def packed(*events: dict[str, Any]) -> bytes:
+    """Compress the beginning of a stream that goes on."""
+    packing = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    return packing.compress(b"".join(sse(*events))) + packing.flush(zlib.Z_SYNC_FLUSH)
+
+
+DAMAGED = [packed(START, BLOCK, DELTA), b"\xff" * 20]
+GZIP = {"content-encoding": "gzip"}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    ("chunks", "headers", "text"),
+    [
+        (DAMAGED, GZIP, "word "),
+        ([b"".join(DAMAGED)], GZIP, ""),  # of a chunk that is damaged nobody reads anything
+        ([b"no gzip at all"], GZIP, ""),
+        ([DAMAGED[0], b"x"], {"content-encoding": ", ".join(["gzip"] * 6)}, ""),
+    ],
+    ids=["half-way", "in one chunk", "at once", "too many"],
+)
+def test_damaged_compression_is_one_of_our_errors(
+    kind: Kind, seen: Any, ask: Any, chunks: list[bytes], headers: dict[str, str], text: str
+) -> None:
+    with pytest.raises(StreamInterrupted, match="damaged") as caught:
+        kind.read(over(kind, seen, Body(chunks), policy(), **headers), ask)
+    error = caught.value
+    assert type(error) is StreamInterrupted
+    assert (error.outcome, error.phase, error.request_id) == (Outcome.SERVER_ERROR, None, "req_1")
+    assert error.partial.text == text
+    assert isinstance(error.__cause__, httpx2.DecodingError)
+    assert [(record.outcome, record.error_type) for record in (*seen.calls, *seen.attempts)] == [
+        (Outcome.SERVER_ERROR, "DecodingError")
+    ] * 2
+
+
+def test_of_a_long_damaged_answer_all_that_was_read_is_told(
+    seen: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruptions, "_CHUNKS", 2)
+    packing = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    chunks = [packing.compress(event) + packing.flush(zlib.Z_SYNC_FLUSH) for event in sse(START, BLOCK, *[DELTA] * 9)]
+    with pytest.raises(StreamInterrupted) as caught:
+        KINDS[0].read(over(KINDS[0], seen, Body([*chunks, b"\xff" * 20]), policy(), **GZIP), ask)
+    assert caught.value.partial.text == "word " * 9
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_damage_after_the_message_is_whole_is_none(kind: Kind, seen: Any, ask: Any) -> None:
+    body = Body([packed(START, BLOCK, DELTA, STOP), b"\xff" * 20])
+    assert [event.type for event in kind.read(over(kind, seen, body, policy(), **GZIP), ask)][-1] == "message_stop"
+    assert seen.one.outcome is Outcome.OK
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_damaged_whole_answer_is_the_sdks_error(kind: Kind, seen: Any, ask: Any) -> None:
+    headers = GZIP | {"content-type": "application/json"}
+    with pytest.raises(anthropic.APIConnectionError) as caught:
+        kind.create(over(kind, seen, Body([b"no gzip at all"]), policy(), **headers), ask)
+    assert type(caught.value) is anthropic.APIConnectionError
+    assert (seen.one.outcome, seen.one.error_type) == (Outcome.SERVER_ERROR, "DecodingError")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("chunks", [DAMAGED, [b"no gzip at all"]], ids=["half-way", "at once"])
+def test_without_a_policy_damage_stays_the_http_clients_error(
+    kind: Kind, seen: Any, ask: Any, chunks: list[bytes]
+) -> None:
+    with pytest.raises(httpx2.DecodingError):
+        kind.read(over(kind, seen, Body(chunks), None, **GZIP), ask)
+    assert [(record.outcome, record.error_type) for record in (*seen.calls, *seen.attempts)] == [
+        (Outcome.SERVER_ERROR, "DecodingError")
+    ] * 2
+
+
+@pytest.mark.parametrize("chosen", [None, policy()], ids=["observed", "policy"])
+def test_a_damaged_streaming_response_is_told_too(seen: Any, ask: Any, chosen: Any) -> None:
+    headers = GZIP | {"content-type": "application/json"}
+    kind = StreamInterrupted if chosen else httpx2.DecodingError
+    with over(KINDS[0], seen, Body([b"no gzip at all"]), chosen, **headers) as client:
+        opened = client.messages.with_streaming_response.create(**ask)
+        with pytest.raises(kind), opened as response:
+            response.read()
+    assert (seen.one.outcome, seen.one.error_type) == (Outcome.SERVER_ERROR, "DecodingError")
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
