@@ -146,9 +146,11 @@ class Shared:
         with self._lock:
             if config not in self._registries:
                 _make_room(self._registries)
-                self._registries[config] = BreakerRegistry(
-                    config, on_transition=partial(self._changed, config), clock=self.times.clock
-                )
+                # Told by the registry itself: the table may have forgotten it by then, while calls still go by it.
+                whose: list[ref[BreakerRegistry]] = []
+                made = BreakerRegistry(config, on_transition=partial(self._changed, whose), clock=self.times.clock)
+                whose.append(ref(made))
+                self._registries[config] = made
             return self._registries[config]
 
     def _budget(self, profile: Profile, config: BudgetConfig | None) -> RetryBudget | None:
@@ -161,15 +163,20 @@ class Shared:
             return self._budgets[profile, config]
 
     def _changed(
-        self, config: BreakerConfig, name: str, before: BreakerState, after: BreakerState, reason: Reason
+        self,
+        whose: "list[ref[BreakerRegistry]]",
+        name: str,
+        before: BreakerState,
+        after: BreakerState,
+        reason: Reason,
     ) -> None:
-        series = self.series(name)
+        series, registry = self.series(name), whose[0]()
         if series is None:
             return
         series.transition(before, after)
-        if after in _REJECTING:
+        if after in _REJECTING and registry is not None:
             host, _, model = name.partition("/")
-            series.opened(reason.value, self._registries[config].get(host, model).rejects_for())
+            series.opened(reason.value, registry.get(host, model).rejects_for())
 
     def _tell_timeouts(self, profile: Profile, timeouts: Timeouts) -> None:
         tell = getattr(self._telemetry, "timeouts", None)

@@ -216,6 +216,24 @@ def test_invented_policies_and_names_cannot_fill_the_memory(monkeypatch: pytest.
     assert len(shared._registries) == 1
 
 
+def test_a_breaker_says_why_it_opened_though_its_like_was_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part, "_MOST", 2)
+    telemetry = Telemetry()
+    shared = Shared(telemetry, Time(clock=lambda: 0.0))
+    configs = [BreakerConfig(consecutive=2, open_for=number) for number in range(10, 14)]
+    first, *_ = [shared.planner(Profile.DEFAULT, Policy(breaker=config)) for config in configs]
+    again = shared.planner(Profile.DEFAULT, Policy(breaker=configs[0]))
+    assert first.breakers is not None
+    assert first.breakers is not again.breakers  # another stands in its place, which knows nothing
+    breaker = first.breakers.get("host", "m")
+    for _ in range(2):
+        breaker.acquire().failure("timeout", 1.0)
+    assert breaker.snapshot().callback_errors == 0
+    (opened,) = (sample for sample in telemetry.snapshot().gauges if "reopens" in sample.family)
+    assert opened.labels == ("host/m", "consecutive", "client")
+    assert opened.value > 0
+
+
 def test_the_metrics_follow_what_time_alone_changes() -> None:
     now = [0.0]
     telemetry = Telemetry()
