@@ -184,7 +184,9 @@ def _hand_on(copy: Callable[..., Any]) -> Callable[..., Any]:
         if own is not None:
             made.__dict__.setdefault(MARK, own)
             _INSTRUMENTED.add(made)
-        made.__dict__.setdefault(GIVEN, {}).update(given_to_copy(self, kwargs))
+        given = given_to_copy(self, kwargs)
+        if given:  # a copy that was given nothing is to have all that its original has, and no more
+            made.__dict__.setdefault(GIVEN, {}).update(given)
         return made
 
     return handing_on

@@ -115,6 +115,12 @@ def test_a_client_defined_later_is_followed_too(installed: Any) -> None:
     assert "__init_subclass__" not in SyncAPIClient.__dict__
 
 
+@pytest.mark.parametrize("kind", [anthropic.Anthropic, anthropic.AsyncAnthropic])
+def test_a_copy_that_was_given_nothing_has_what_its_original_has(installed: Any, kind: Any) -> None:
+    client = kind(api_key="k")
+    assert vars(client.copy()).keys() == vars(client.with_options()).keys() == vars(client).keys()
+
+
 def test_without_a_policy_the_sdk_decides_on_foreign_timeouts(seen: Any, chaos: Chaos, ask: Any) -> None:
     with KINDS[0].client(seen, chaos.url) as client:
         with pytest.raises(TypeError, match="httpx"):
