@@ -15,7 +15,7 @@ class _Telling:
 
     __slots__ = ("_decoder", "_undecodable")
 
-    def __init__(self, decoder: Any, undecodable: Callable[[Exception], Exception | None]) -> None:
+    def __init__(self, decoder: Any, undecodable: Callable[[Exception], bool]) -> None:
         self._decoder = decoder
         self._undecodable = undecodable
 
@@ -29,24 +29,30 @@ class _Telling:
 
     def _told(self, pieces: Callable[[Any], Iterator[bytes]]) -> Iterator[bytes]:
         try:
-            if isinstance(self._decoder, Exception):
-                raise self._decoder
             yield from pieces(self._decoder)
         except httpx2.DecodingError as error:
-            failure = self._undecodable(error)
-            if failure is error:
+            if self._undecodable(error):
                 raise
-            if failure is not None:
-                raise failure from error
 
 
-def tell_of_damage(response: httpx2.Response, undecodable: Callable[[Exception], Exception | None]) -> None:
-    """Have ``undecodable`` asked what to raise where the body cannot be decoded; None: nothing, it ends there."""
+class _Refusing:
+    """A decoder that cannot be made."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def decode(self, _: bytes) -> Iterator[bytes]:
+        """Say why."""
+        raise httpx2.DecodingError(self._why)
+
+
+def tell_of_damage(response: httpx2.Response, undecodable: Callable[[Exception], bool]) -> None:
+    """Have ``undecodable`` told where the body cannot be decoded: it raises, or says whether the error is to be."""
     make = getattr(response, _MAKE, None)
     if make is None:
         return
     try:
         decoder = make()
     except httpx2.DecodingError as error:  # encodings within encodings, and more than it undoes
-        decoder = error
+        decoder = _Refusing(str(error))
     setattr(response, _MADE, _Telling(decoder, undecodable))

@@ -133,29 +133,34 @@ class _Watched:
         if self._undo is not None:
             self._undo()
 
-    def failure(self, error: Exception) -> Exception | None:
-        """Give what to raise when the body breaks off; None: the answer was whole, and nothing is lost."""
+    def failed(self, error: Exception) -> bool:
+        """Raise what the application is to get when the body breaks off, unless that is the error itself: then True.
+
+        False: the answer was whole, and nothing is lost. (Raised in here, as a frame that held what passes through it
+        would make a cycle.)
+        """
         deadline = self.limits.is_deadline(error)
         if not self._survival.handed_over:
-            return out_of_time(self._request) if deadline else error
+            if deadline:
+                raise out_of_time(self._request) from error
+            return True
         if self._attempt.complete:
-            return None
+            return False
         verdict = classify_exception(error, Stage.STREAMING)
-        phase = Phase.DEADLINE if deadline else verdict.phase
-        return self._interrupted(verdict.outcome, phase)
+        raise self._interrupted(verdict.outcome, Phase.DEADLINE if deadline else verdict.phase) from error
 
-    def undecodable(self, error: Exception) -> Exception | None:
+    def undecodable(self, error: Exception) -> bool:
         """Do the same where what came cannot be decompressed, which shows above the body and not in here."""
         if self._survival.handed_over:
             self._attempt.end(StreamEnd.EOF, error)
-        return self.failure(error)
+        return self.failed(error)
 
-    def cut(self) -> Exception | None:
-        """Give what to raise at the end of a body that is no end of its message."""
+    def ended(self) -> None:
+        """Raise what the application is to get at the end of a body, where that is no end of its message."""
         kept = self.kept
         if kept is None or not self._survival.handed_over or self._attempt.complete or not kept.read().is_cut:
-            return None
-        return self._interrupted(Outcome.TRUNCATED, None)
+            return
+        raise self._interrupted(Outcome.TRUNCATED, None) from None
 
     def _interrupted(self, outcome: Outcome, phase: Phase | None) -> Exception:
         return interrupted(
@@ -187,15 +192,10 @@ class _WatchedSync(_Watched, httpx2.SyncByteStream):
                 if end is not None and clock() >= end:
                     raise self.spent()
         except httpx2.TransportError as error:
-            failure = self.failure(error)
-            if failure is error:
+            if self.failed(error):
                 raise
-            if failure is not None:
-                raise failure from error
         else:
-            failure = self.cut()
-            if failure is not None:
-                raise failure
+            self.ended()
 
     def close(self) -> None:
         self._release()
@@ -229,17 +229,12 @@ class _AsyncReading:
         try:
             chunk = await (self._patient() if self._watched.loose else self._chunks.__anext__())
         except StopAsyncIteration:
-            failure = self._watched.cut()
-            if failure is not None:
-                raise failure from None
+            self._watched.ended()
             raise
         except httpx2.TransportError as error:
-            failure = self._watched.failure(error)
-            if failure is error:
+            if self._watched.failed(error):
                 raise
-            if failure is None:
-                raise StopAsyncIteration from None
-            raise failure from error
+            raise StopAsyncIteration from None
         if held is not None:
             held.append(chunk)
             if len(held) > _CHUNKS and self._watched.kept is not None:
