@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from sidecar.client.driving import asked_by, begin, own_options, refusal, told
+from sidecar.client.driving import begin, own_options, refusal, told, wait_after
 from sidecar.client.imposed import impose
 from sidecar.client.interruptions import out_of_time, watch
 from sidecar.client.observer import CURRENT
@@ -33,8 +33,7 @@ def drive_request(original: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 answer = await original(self, cast_to, options, stream=stream, **more)
             except BaseException as error:
-                hints, asked = asked_by(error, self, times.wall)
-                wait = survival.failed(call, error, hints, asked=asked)
+                wait = wait_after(error, call, survival, self)
                 if wait is None:
                     raise
                 try:

@@ -6,7 +6,7 @@ itself is called again: the same, but for a span of the SDK's on each attempt.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from sidecar.client.errors import BreakerOpen, DeadlineExceeded
 from sidecar.client.imposed import given_retries, given_timeout
 from sidecar.client.limits import timeouts_of
 from sidecar.client.observer import CURRENT
+from sidecar.client.openings import BegunWithError
 from sidecar.client.policies import Policies, in_force
 from sidecar.client.survival import Survival
 from sidecar.policy import NO_HINTS, Hints, current_deadline, parse_hints
@@ -93,12 +94,18 @@ def refusal(reason: RefusedByBreaker | RefusedByDeadline, client: Any, options: 
     return DeadlineExceeded.refusing(reason, request)
 
 
+def wait_after(error: BaseException, call: Call, survival: Survival, client: Any) -> float | None:
+    """Tell what the SDK has raised. Gives the seconds to wait before the next attempt; None: there is none."""
+    for each in _chain(error):
+        if isinstance(each, BegunWithError):
+            return each.wait
+    hints, asked = asked_by(error, client, survival.times.wall)
+    return survival.failed(call, error, hints, asked=asked)
+
+
 def asked_by(error: BaseException, client: Any, wall: Callable[[], float]) -> tuple[Hints, bool]:
     """Read what an attempt's error says of another: the server's hints, and whether it was made to be retried."""
-    seen: set[int] = set()
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
+    for each in _chain(error):
         if isinstance(each, RetryableError):
             return NO_HINTS, True
         if isinstance(each, APIStatusError):
@@ -107,8 +114,17 @@ def asked_by(error: BaseException, client: Any, wall: Callable[[], float]) -> tu
             if each.status_code == _UNAUTHORIZED and client._should_retry(each.response):  # noqa: SLF001
                 hints = replace(hints, should_retry=True)
             return hints, False
-        each = each.__cause__
     return NO_HINTS, False
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Go through an error and what it was made from."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__
 
 
 def told(answer: Any, number: int) -> Any:

@@ -9,6 +9,7 @@ from sidecar.client.answers import content_of, told_by
 from sidecar.client.begin import begin_attempt, begin_call
 from sidecar.client.long.underneath import asked_for, whole_async
 from sidecar.client.observer import CURRENT
+from sidecar.client.openings import opened_async
 from sidecar.client.streams import observed
 from sidecar.model import Stage
 
@@ -57,6 +58,9 @@ def observe_send(original: Callable[..., Any]) -> Callable[..., Any]:
         attempt.responded(response.status_code, response.headers.raw, decoded=not unread)
         if unread:
             response.stream = observed(response.stream, attempt)
+            survival = attempt.call.survival
+            if stream and survival is not None:
+                return await opened_async(response, attempt, survival)
             return response if stream else await whole_async(response)
         if streamed:
             attempt.whole(content_of(response))

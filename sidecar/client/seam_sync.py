@@ -8,6 +8,7 @@ from sidecar.client.answers import content_of, told_by
 from sidecar.client.begin import begin_attempt, begin_call
 from sidecar.client.long.underneath import asked_for, whole
 from sidecar.client.observer import CURRENT
+from sidecar.client.openings import opened
 from sidecar.client.streams import observed
 from sidecar.model import Stage
 
@@ -55,6 +56,9 @@ def observe_send(original: Callable[..., Any]) -> Callable[..., Any]:
         attempt.responded(response.status_code, response.headers.raw, decoded=not unread)
         if unread:
             response.stream = observed(response.stream, attempt)
+            survival = attempt.call.survival
+            if stream and survival is not None:
+                return opened(response, attempt, survival)
             return response if stream else whole(response)
         if streamed:
             attempt.whole(content_of(response))

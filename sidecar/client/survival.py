@@ -73,6 +73,10 @@ class Survival:
 
         ``asked``: the error itself asks for another.
         """
+        if not self._sending:  # its end was told already, and what is raised now is something else
+            if self.stop is None:
+                self.cancelled()
+            return None
         attempt = call.last if call.last is not self._before else None
         self._before = call.last
         verdict = _verdict(attempt, error)

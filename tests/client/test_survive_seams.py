@@ -319,7 +319,13 @@ def test_the_span_of_a_call_is_told_of_its_rejection(kind: Kind, seen: Any, chao
     ]
 
 
-def test_the_sdks_span_stays_one_and_has_a_child_for_each_attempt(kind: Kind, chaos: Chaos, ask: Any) -> None:
+@pytest.mark.parametrize(
+    ("spec", "stream"),
+    [("529,529,ok", False), ("529,529,ok", True), ("error-event;after=0,error-event;after=0,ok", True)],
+)
+def test_the_sdks_span_stays_one_and_has_a_child_for_each_attempt(
+    kind: Kind, chaos: Chaos, ask: Any, spec: str, *, stream: bool
+) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -334,7 +340,7 @@ def test_the_sdks_span_stays_one_and_has_a_child_for_each_attempt(kind: Kind, ch
     tracing = Tracing(provider)
     client = kind.client(telemetry, chaos.url, policy=policy(), open_telemetry={"tracer_provider": provider})
     client.__dict__["_sidecar"] = replace(client.__dict__["_sidecar"], tracing=tracing)
-    kind.create(client, faulty(ask, "529,529,ok"))
+    (kind.read if stream else kind.create)(client, faulty(ask, spec))
     spans = exporter.get_finished_spans()
     (call,) = [span for span in spans if span.parent is None]
     attempts = [span for span in spans if span.parent is not None and span.parent.span_id == call.context.span_id]
