@@ -63,6 +63,10 @@ def begin_attempt(http: object, request: Any) -> Attempt | None:
         attempt = call.attempt(method=request.method, host=url.host, port=url.port or _PORTS.get(url.scheme))
         if call.span is not None:
             request.headers.update(call.span.headers())
+        timeout = request.extensions.get("timeout")
+        observer = call.observer
+        if timeout != observer.in_force.told.get(call.profile) and call.survival is None:  # a policy tells of its own
+            observer.in_force.tell(observer.telemetry, call.profile, timeout, now=attempt.began)
     except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
         call.observer.fault("client.attempt", error)
         return None

@@ -13,6 +13,7 @@ from sidecar.client.observer import Observer, Reporter, Tracing
 from sidecar.client.patches import OnImport, Patches
 from sidecar.client.policies import PolicyLike, chosen, in_force, profile_for
 from sidecar.client.profile import parse_profile
+from sidecar.client.settings import in_force_for
 from sidecar.model import Profile
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def _observer(telemetry: Reporter | None, profile: Profile | str | None, policy:
         profile=profile_for(policy) if profile is None else parse_profile(profile),
         policies=chosen(policy, telemetry),
         tracing=_tracing(telemetry),
+        in_force=in_force_for(telemetry),
     )
 
 

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.client.settings import InForce
 from sidecar.model import AttemptRecord, CallRecord, Profile, Source
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Observer:
     wall: Callable[[], float] = time.time
     limits: Pace = field(default_factory=Pace)
     """When to read rate limits again: only the newest are ever shown, and reading them costs more than all the rest."""
+    in_force: InForce = field(default_factory=InForce)
+    """Which timeouts the telemetry was told of."""
 
     def ended(self, records: Maker) -> None:
         """Report something that has ended; never raises."""

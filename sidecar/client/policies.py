@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary, ref
 
 from sidecar.client.observer import Defaults
+from sidecar.client.settings import in_force_for
 from sidecar.config import ConfigError, policy_tables
-from sidecar.model import BreakerState, Phase, Profile
+from sidecar.model import BreakerState, Profile
 from sidecar.policy import (
     BreakerConfig,
     BreakerRegistry,
@@ -82,6 +83,7 @@ class Shared:
     def __init__(self, telemetry: Any, times: Time) -> None:
         self._telemetry = telemetry
         self.times = times
+        self._in_force = in_force_for(telemetry)
         self._lock = Lock()
         self._registries: dict[BreakerConfig, BreakerRegistry] = {}
         self._budgets: dict[tuple[Profile, BudgetConfig], RetryBudget] = {}
@@ -106,8 +108,12 @@ class Shared:
             with self._lock:
                 _make_room(self._planners)
                 planner = self._planners.setdefault(key, planner)
-            self._tell_timeouts(profile, policy.timeouts)
         return planner
+
+    def time_limits(self, profile: Profile, timeouts: Timeouts) -> None:
+        """Tell the metrics of the timeouts that a call begins with."""
+        if self._in_force.told.get(profile) is not timeouts:
+            self._in_force.tell(self._telemetry, profile, timeouts, now=self.times.clock())
 
     def series(self, name: str) -> BreakerSeries | None:
         """Give the series of a breaker; the first time it is asked for, it begins."""
@@ -178,21 +184,6 @@ class Shared:
             host, _, model = name.partition("/")
             series.opened(reason.value, registry.get(host, model).rejects_for())
 
-    def _tell_timeouts(self, profile: Profile, timeouts: Timeouts) -> None:
-        tell = getattr(self._telemetry, "timeouts", None)
-        if tell is not None:
-            tell(
-                profile,
-                {
-                    Phase.POOL: timeouts.pool,
-                    Phase.CONNECT: timeouts.connect,
-                    Phase.WRITE: timeouts.write,
-                    Phase.FIRST_BYTE: timeouts.first_byte,
-                    Phase.STALL: timeouts.stall,
-                    Phase.DEADLINE: timeouts.total,
-                },
-            )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
@@ -210,6 +201,7 @@ class Policies:
         """Give the planner of a call; ``timeouts`` and ``attempts`` are what the application gave with it."""
         policy = self.policy(profile)
         planner = self.shared.planner(profile, policy)
+        self.shared.time_limits(profile, timeouts or policy.timeouts)
         if timeouts is None and attempts is None:
             return planner
         policy = replace(

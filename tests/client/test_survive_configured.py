@@ -14,7 +14,7 @@ import sidecar
 from sidecar.chaos import Chaos
 from sidecar.client import policies as part
 from sidecar.client.observer import Defaults
-from sidecar.client.policies import Shared, Time, chosen, configured, shared_by
+from sidecar.client.policies import Policies, Shared, Time, chosen, configured, shared_by
 from sidecar.config import ConfigError
 from sidecar.console import Console
 from sidecar.model import BreakerState, Phase, Profile
@@ -285,7 +285,8 @@ def test_the_console_says_why_a_breaker_opened_and_when_it_tries_again() -> None
 
 def test_a_limit_that_is_none_has_no_series() -> None:
     telemetry = Telemetry()
-    Shared(telemetry, Time()).planner(Profile.DEFAULT, Policy(timeouts=Timeouts(total=None, stall=None)))
+    endless = Policies(choice=Policy(timeouts=Timeouts(total=None, stall=None)), shared=Shared(telemetry, Time()))
+    endless.planner(Profile.DEFAULT, timeouts=None, attempts=None)
     told = {labels["phase"] for labels, _ in telemetry.values("claude_timeout_setting_seconds")}
     assert told == {Phase.POOL, Phase.CONNECT, Phase.WRITE, Phase.FIRST_BYTE}
 
