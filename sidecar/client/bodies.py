@@ -22,6 +22,7 @@ from sidecar.model import (
     parse_api_error,
 )
 from sidecar.wire.decompress import Decompressor, decompressor
+from sidecar.wire.frames import FRAMED, EventFrames
 from sidecar.wire.sse import SseScanner
 from sidecar.wire.usage import TAIL, WHOLE_LIMIT, read_body, read_tail
 
@@ -30,6 +31,7 @@ ERROR_LIMIT: Final = 64 * 1024
 
 FIRST_ERROR: Final = 400
 """The lowest status that is an error."""
+_FRAMED: Final = FRAMED.encode()
 _NO_CONTENT: Final = 204
 _DAMAGED: Final = Verdict(Outcome.SERVER_ERROR, error_type="DecodingError")
 """What whoever reads a damaged body is told; the name is that of the HTTP client's error."""
@@ -208,6 +210,9 @@ def body_of(
     """
     encoding = b"" if decoded else headers.get(b"content-encoding", b"")
     if encoding in {b"", b"identity"}:
+        if stream and messages and status < FIRST_ERROR and headers.get(b"content-type", b"").startswith(_FRAMED):
+            events = EventStream()
+            return events, _unpacked(EventFrames(), events)
         body = _body_of(status, headers, messages=messages, stream=stream)
         return body, body.feed
     decompress = decompressor(encoding.decode("latin-1"))
@@ -222,7 +227,7 @@ def _nothing(_: bytes) -> bool:
     return False
 
 
-def _unpacked(decompress: Decompressor, body: Body) -> Feed:
+def _unpacked(decompress: Decompressor | EventFrames, body: Body) -> Feed:
     feed = body.feed
 
     def feed_packed(chunk: bytes) -> bool:
@@ -239,7 +244,7 @@ def _body_of(status: int, headers: Mapping[bytes, bytes], *, messages: bool, str
     if status >= FIRST_ERROR:
         return ErrorBody(status)
     kind = headers.get(b"content-type", b"")
-    if stream and messages and not kind.startswith(b"application/vnd.amazon.eventstream"):
+    if stream and messages and not kind.startswith(_FRAMED):
         return EventStream()
     json = not stream and status != _NO_CONTENT
     json = json and (messages or kind.partition(b";")[0].strip().lower().endswith(b"json"))

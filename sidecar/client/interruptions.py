@@ -19,6 +19,7 @@ from sidecar.client.survival import Survival
 from sidecar.model import Outcome, Phase, Stage, StreamEnd, classify_exception
 from sidecar.wire.decompress import decompressor
 from sidecar.wire.events import EventTooLong, SseEvents
+from sidecar.wire.frames import FRAMED, EventFrames
 from sidecar.wire.message import MalformedStream, MessageBuilder
 
 _CHUNKS: Final = 512
@@ -70,16 +71,16 @@ class Kept:
 class _Reading:
     """The reading of what was held."""
 
-    __slots__ = ("_decompress", "_events", "_lost", "builder")
+    __slots__ = ("_events", "_lost", "_unpack", "builder")
 
     def __init__(self, headers: httpx2.Headers) -> None:
         self.builder = MessageBuilder()
         self._events = SseEvents()
         encoding = headers.get("content-encoding", "identity")
-        self._decompress = decompressor(encoding)
-        # What Bedrock streams is not made of server-sent events, and some compression nobody here can read.
-        foreign = headers.get("content-type", "").startswith("application/vnd.amazon.eventstream")
-        self._lost = foreign or (encoding != "identity" and self._decompress is None)
+        framed = headers.get("content-type", "").startswith(FRAMED)
+        self._unpack = EventFrames() if framed else decompressor(encoding)
+        # Some compression nobody here can read, and none within Bedrock's framing.
+        self._lost = encoding != "identity" and (framed or self._unpack is None)
 
     def take(self, chunks: list[bytes]) -> None:
         """Take what came next."""
@@ -96,16 +97,16 @@ class _Reading:
             self._lost = True
 
     def _unpacked(self, chunks: list[bytes]) -> Iterator[bytes]:
-        if self._decompress is None:
+        if self._unpack is None:
             yield b"".join(chunks)
             return
         for chunk in chunks:
-            yield from self._decompress.feed(chunk)
+            yield from self._unpack.feed(chunk)
 
     @property
     def is_cut(self) -> bool:
         """Whether the message is known not to be whole."""
-        damaged = self._decompress is not None and self._decompress.failed
+        damaged = self._unpack is not None and self._unpack.failed
         return not (self._lost or damaged or self.builder.complete)
 
 

@@ -17,6 +17,7 @@ from sidecar.client.survival import Survival
 from sidecar.model import StreamEnd
 from sidecar.policy import parse_hints
 from sidecar.wire.decompress import Decompressor, decompressor
+from sidecar.wire.frames import FRAMED, EventFrames
 from sidecar.wire.sse import SseScanner
 
 __all__ = ["BegunWithError", "opened", "opened_async"]
@@ -40,14 +41,14 @@ class BegunWithError(sdk.APIStatusError):
 class _Opening:
     """The beginning of one stream."""
 
-    __slots__ = ("_attempt", "_decompress", "_response", "_scanner", "_size", "_survival", "broken", "held")
+    __slots__ = ("_attempt", "_response", "_scanner", "_size", "_survival", "_unpack", "broken", "held")
 
     def __init__(self, response: httpx2.Response, attempt: Attempt, survival: Survival) -> None:
         self._response = response
         self._attempt = attempt
         self._survival = survival
         self._scanner: SseScanner | None = None
-        self._decompress: Decompressor | None = None
+        self._unpack: Decompressor | EventFrames | None = None
         self._size = 0
         self.held: list[bytes] = []
         """What has come."""
@@ -87,12 +88,14 @@ class _Opening:
     def _look(self, chunk: bytes) -> bool:
         if self._scanner is None:
             self._scanner = SseScanner()
-            self._decompress = decompressor(self._response.headers.get("content-encoding", ""))
-        scanner, decompress = self._scanner, self._decompress
-        for piece in (chunk,) if decompress is None else decompress.feed(chunk):
+            told = self._response.headers
+            framed = told["content-type"].startswith(FRAMED)
+            self._unpack = EventFrames() if framed else decompressor(told.get("content-encoding", ""))
+        scanner, unpack = self._scanner, self._unpack
+        for piece in (chunk,) if unpack is None else unpack.feed(chunk):
             scanner.feed(piece)
         enough = scanner.first_delta or scanner.complete or scanner.error is not None or self._size >= _LIMIT
-        return enough or (decompress is not None and decompress.failed)
+        return enough or (unpack is not None and unpack.failed)
 
 
 class _Reopened:
@@ -224,10 +227,9 @@ async def opened_async(response: httpx2.Response, attempt: Attempt, survival: Su
 
 def _is_stream(response: httpx2.Response, attempt: Attempt) -> bool:
     call, told = attempt.call, response.headers
-    return (
-        call.stream
-        and call.endpoint == "messages"
-        and response.is_success
-        and told.get("content-type", "").startswith("text/event-stream")
-        and ("content-encoding" not in told or decompressor(told["content-encoding"]) is not None)
-    )
+    if not call.stream or call.endpoint != "messages" or not response.is_success:
+        return False
+    kind, encoding = told.get("content-type", ""), told.get("content-encoding")
+    if kind.startswith(FRAMED):
+        return encoding is None
+    return kind.startswith("text/event-stream") and (encoding is None or decompressor(encoding) is not None)

@@ -99,7 +99,7 @@ CLIENTS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 }
 
 
-def check(seen: Any, platform: str) -> None:
+def check(seen: Any) -> None:
     assert seen.faults == []
     assert [call.outcome for call in seen.calls] == [Outcome.OK] * 3
     assert [(call.endpoint, call.model, call.stream) for call in seen.calls] == [
@@ -109,8 +109,9 @@ def check(seen: Any, platform: str) -> None:
     ]
     assert [record.number for record in seen.attempts] == [0, 0, 0]
     assert seen.calls[0].usage == Usage(input=3, output=4)
-    # What Bedrock streams is not made of server-sent events: only its end is known.
-    assert seen.calls[1].usage == (None if platform == "Bedrock" else Usage(input=3, output=4))
+    assert seen.calls[1].usage == Usage(input=3, output=4)
+    assert seen.calls[1].first_token is not None
+    assert seen.calls[1].stop_reason == "end_turn"
 
 
 @pytest.mark.parametrize("platform", CLIENTS)
@@ -126,7 +127,7 @@ def test_a_platforms_client_is_seen(platform: str, seen: Any, ask: Any, *, alone
     assert [event.type for event in client.messages.create(**ask, stream=True)][-1] == "message_stop"
     client.with_options(timeout=3, http_client=client._client).messages.create(**ask)
     sidecar.uninstall()
-    check(seen, platform)
+    check(seen)
 
 
 @pytest.mark.parametrize("platform", CLIENTS)
@@ -136,4 +137,4 @@ async def test_a_platforms_async_client_is_seen(platform: str, installed: Any, a
     await client.messages.create(**ask)
     assert [event.type async for event in await client.messages.create(**ask, stream=True)][-1] == "message_stop"
     await client.with_options(timeout=3, http_client=client._client).messages.create(**ask)
-    check(installed, platform)
+    check(installed)

@@ -242,7 +242,7 @@ def test_of_a_long_answer_nothing_is_lost_and_little_held(
     ("chunks", "headers"),
     [
         ([*sse(START), b"event: message_stop\n", *sse(BLOCK, BLOCK)], {}),
-        (sse(START), {"content-type": "application/vnd.amazon.eventstream"}),
+        ([b"no frames at all"], {"content-type": "application/vnd.amazon.eventstream"}),
         (sse(START), {"content-encoding": "unheard-of"}),
     ],
     ids=["contradictory", "Bedrock's", "packed"],
