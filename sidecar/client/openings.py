@@ -26,6 +26,7 @@ _BEFORE: Final = (b"event: message_start\n", b"event: content_block_start\n", b"
 _DELTA: Final = b"event: content_block_delta\n"
 _ERROR: Final = b"event: error"
 _END: Final = b"\n\n"
+_EVENTS: Final = "text/event-stream"
 _LIMIT: Final = 256 * 1024
 """A stream of which so much has come without a token is handed over as it is."""
 
@@ -87,10 +88,14 @@ class _Opening:
 
     def _look(self, chunk: bytes) -> bool:
         if self._scanner is None:
-            self._scanner = SseScanner()
+            # Only now, as to ask a response for its headers costs as much as all the rest.
             told = self._response.headers
-            framed = told["content-type"].startswith(FRAMED)
-            self._unpack = EventFrames() if framed else decompressor(told.get("content-encoding", ""))
+            kind, encoding = told.get("content-type", ""), told.get("content-encoding", "")
+            framed = kind.startswith(FRAMED)
+            self._unpack = EventFrames() if framed else decompressor(encoding)
+            if not (framed or kind.startswith(_EVENTS)) or (encoding and (framed or self._unpack is None)):
+                return True
+            self._scanner = SseScanner()
         scanner, unpack = self._scanner, self._unpack
         for piece in (chunk,) if unpack is None else unpack.feed(chunk):
             scanner.feed(piece)
@@ -172,7 +177,7 @@ def _raise(broken: list[Exception]) -> Iterator[bytes]:
 def opened(response: httpx2.Response, attempt: Attempt, survival: Survival) -> httpx2.Response:
     """Look at how a response that is to be streamed begins. Raises `BegunWithError` where it is to be tried again."""
     body = response.stream
-    if not _is_stream(response, attempt) or not isinstance(body, httpx2.SyncByteStream):
+    if not _is_message(response, attempt) or not isinstance(body, httpx2.SyncByteStream):
         return response
     survival.handed_over = True  # what breaks it off from here on is told where it is read
     opening = _Opening(response, attempt, survival)
@@ -200,7 +205,7 @@ def opened(response: httpx2.Response, attempt: Attempt, survival: Survival) -> h
 async def opened_async(response: httpx2.Response, attempt: Attempt, survival: Survival) -> httpx2.Response:
     """Do the same with an async response."""
     body = response.stream
-    if not _is_stream(response, attempt) or not isinstance(body, httpx2.AsyncByteStream):
+    if not _is_message(response, attempt) or not isinstance(body, httpx2.AsyncByteStream):
         return response
     survival.handed_over = True  # what breaks it off from here on is told where it is read
     opening = _Opening(response, attempt, survival)
@@ -225,11 +230,6 @@ async def opened_async(response: httpx2.Response, attempt: Attempt, survival: Su
     return response
 
 
-def _is_stream(response: httpx2.Response, attempt: Attempt) -> bool:
-    call, told = attempt.call, response.headers
-    if not call.stream or call.endpoint != "messages" or not response.is_success:
-        return False
-    kind, encoding = told.get("content-type", ""), told.get("content-encoding")
-    if kind.startswith(FRAMED):
-        return encoding is None
-    return kind.startswith("text/event-stream") and (encoding is None or decompressor(encoding) is not None)
+def _is_message(response: httpx2.Response, attempt: Attempt) -> bool:
+    call = attempt.call
+    return call.stream and call.endpoint == "messages" and response.is_success

@@ -16,6 +16,7 @@ from sidecar.client.call import Call
 from sidecar.client.errors import StreamInterrupted
 from sidecar.model import Outcome, Phase, RetryResult
 from sidecar.policy import BudgetConfig, Retry
+from sidecar.wire.frames import FRAMED
 from tests.client.survive import KINDS, Kind, Waits, policy, touchy, waiting
 from tests.client.test_survive_streams import BLOCK, DELTA, GZIP, START, STOP, Body, packed, sse
 
@@ -233,21 +234,30 @@ def test_of_streams_without_end_or_beginning_little_is_held(
 
 
 @each_kind
-def test_what_cannot_be_looked_into_is_handed_over_at_once(kind: Kind, seen: Any, ask: Any) -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [{"content-encoding": "unheard-of"}, {"content-type": "text/plain"}, {"content-type": FRAMED} | GZIP],
+    ids=["packed", "no events", "packed frames"],
+)
+def test_what_cannot_be_looked_into_is_handed_over_once_it_begins(
+    kind: Kind, seen: Any, ask: Any, headers: dict[str, str]
+) -> None:
     taken: list[int] = []
-    answers = Answers(Body(sse(error()), before=taken.append), **{"content-encoding": "unheard-of"})
+    answers = Answers(Body([b"something ", b"else"], before=taken.append), **headers)
     client = answers.client(kind, seen, policy())
     if kind.name == "sync":
         with client, client.messages.with_streaming_response.create(**ask, stream=True) as response:
-            assert taken == []
-            assert response.read() == sse(error())[0]
+            assert taken == [0]
+            assert next(response.http_response.iter_raw()) == b"something "
     else:
 
         async def run() -> None:
             create = client.messages.with_streaming_response.create
             async with client, create(**ask, stream=True) as response:
-                assert taken == []
-                assert await response.read() == sse(error())[0]
+                assert taken == [0]
+                async for chunk in response.http_response.aiter_raw():
+                    assert chunk == b"something "
+                    break
 
         asyncio.run(run())
 
