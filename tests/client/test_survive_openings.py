@@ -103,8 +103,15 @@ def test_an_error_before_the_first_token_is_tried_again(
     assert second.first_byte <= second.first_token
 
 
+def test_what_a_response_measured_is_still_there(seen: Any, chaos: Chaos, ask: Any) -> None:
+    with KINDS[0].client(seen, chaos.url, policy=policy()) as client:
+        stream = client.messages.create(**ask, stream=True)
+        assert list(stream)
+    assert stream.response.elapsed.total_seconds() >= 0
+
+
 @each_kind
-def test_it_is_over_real_connections_which_are_given_back(kind: Kind, seen: Any, chaos: Chaos, ask: Any) -> None:
+def test_over_real_connections_it_is_tried_again_too(kind: Kind, seen: Any, chaos: Chaos, ask: Any) -> None:
     chaos.enqueue("error-event;after=0,error-event;after=0,ok")
     assert kind.read(kind.client(seen, chaos.url, policy=policy()), ask)[-1].type == "message_stop"
     seen.agree(chaos, calls=1)

@@ -12,7 +12,7 @@ import pytest
 
 import sidecar
 from sidecar.chaos import Chaos
-from sidecar.client import interruptions
+from sidecar.client import decoding, interruptions
 from sidecar.client.errors import StreamDeadlineExceeded, StreamInterrupted, StreamStalled
 from sidecar.client.limits import KEY_OF, Limits, bound_reads
 from sidecar.model import Outcome, Phase
@@ -167,6 +167,15 @@ def test_damaged_compression_is_one_of_our_errors(
     assert [(record.outcome, record.error_type) for record in (*seen.calls, *seen.attempts)] == [
         (Outcome.SERVER_ERROR, "DecodingError")
     ] * 2
+
+
+def test_an_http_client_that_decodes_in_another_way_is_left_alone(
+    seen: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "_MAKE", "_named_otherwise")
+    with pytest.raises(httpx2.DecodingError):
+        KINDS[0].read(over(KINDS[0], seen, Body(DAMAGED), policy(), **GZIP), ask)
+    assert (seen.one.outcome, seen.one.error_type) == (Outcome.SERVER_ERROR, "DecodingError")
 
 
 def test_of_a_long_damaged_answer_all_that_was_read_is_told(
