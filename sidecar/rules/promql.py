@@ -4,6 +4,7 @@ Every rule keeps cluster, namespace and job, so that it means the same in one Pr
 or Mimir; ``source`` stays apart, because one call may be seen by the client and by the proxy.
 """
 
+import math
 from typing import Final
 
 from sidecar.model import AVAILABILITY_FAILURES, NEVER_COUNTED, Outcome
@@ -48,8 +49,8 @@ def ratio(part: str, whole: str) -> str:
 
 
 def more_than(events: str, threshold: str) -> str:
-    """Compare a number of events; `increase` reads 8 of them as 8.07, and 8 are not more than 8."""
-    return f"round({events}) > {threshold}"
+    """Keep numbers of events above a threshold; `increase` reads 8 of them as 8.07, and 8 are not more than 8."""
+    return f"{events} >= {math.floor(float(threshold))}.5"
 
 
 def nested(expr: str) -> str:

@@ -21,12 +21,20 @@ def test_a_file_overrides_only_what_it_names() -> None:
     spike = alerts("alerts: {ClaudeTimeoutSpike: {ratio: 0.25, window: 1m}}")["ClaudeTimeoutSpike"]
     assert "> 0.25" in spike.expr
     assert "[1m]" in spike.expr
-    assert "> 8" in spike.expr
+    assert ">= 8.5" in spike.expr
 
 
 def test_the_command_line_overrides_the_file() -> None:
     found = alerts("alerts: {ClaudeTimeoutSpike: {ratio: 0.25}}", "ClaudeTimeoutSpike.ratio=0.3")
     assert "> 0.3" in found["ClaudeTimeoutSpike"].expr
+
+
+@pytest.mark.parametrize(
+    ("count", "reached"), [("8", 8.5), ("8.2", 8.5), ("8.9", 8.5), ("0", 0.5), ("2000000", 2000000.5)]
+)
+def test_a_count_means_whole_events_and_half_of_one_tells_more_from_at(count: str, reached: float) -> None:
+    found = alerts(None, f"ClaudeTimeoutSpike.count={count}")
+    assert f">= {reached:.1f})\n/" in found["ClaudeTimeoutSpike"].expr
 
 
 def test_a_profile_has_a_threshold_of_its_own() -> None:

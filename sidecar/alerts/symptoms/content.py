@@ -1,9 +1,9 @@
 """Slow changes in what is asked and answered: never urgent, always a cause of something later."""
 
 from sidecar.alerts.message import PERCENT, number, selecting, sentences, value_of
-from sidecar.alerts.symptoms.symptom import Pace, Symptom
+from sidecar.alerts.symptoms.symptom import Pace, Symptom, share_of_many
 from sidecar.alerts.values import AlertValues
-from sidecar.rules.promql import MODEL, by, count, more_than, nested, ratio
+from sidecar.rules.promql import MODEL, by, count, nested, ratio
 
 _DASHBOARD = "claude-tokens"
 _CUT = 'reason="max_tokens"'
@@ -35,14 +35,13 @@ def answers_cut_short(t: AlertValues) -> Symptom:
     """Compare with their own yesterday: some uses are cut short on purpose."""
     window = t["window"]
     cut = count(MODEL, "claude_stops_total", window, _CUT)
-    share = nested(ratio(cut, count(MODEL, "claude_stops_total", window)))
+    stops = count(MODEL, "claude_stops_total", window)
     usual = ratio(
         by(MODEL, f"claude:stops:rate_1d{{{_CUT}}} offset {window}"),
         by(MODEL, f"claude:stops:rate_1d offset {window}"),
     )
     return Symptom(
-        expr=f"{share} > {t['ratio']}\nand\n{more_than(cut, t['count'])}\n"
-        f"unless\n{share} <= {t['times_usual']} * {nested(usual)}",
+        expr=f"{share_of_many(t, cut, stops)}\nunless\n{ratio(cut, stops)}\n<= {t['times_usual']} * {nested(usual)}",
         summary="{{ $value | humanizePercentage }} of the answers of {{ $labels.model }} to {{ $labels.job }}"
         " stop at max_tokens",
         description=sentences(
@@ -61,7 +60,7 @@ def cache_collapse(t: AlertValues) -> Symptom:
     """Compare with their own day before, where there was a cache to lose."""
     window = t["window"]
     prompt = count(MODEL, "claude_tokens_total", window, _PROMPT)
-    share = nested(ratio(count(MODEL, "claude_tokens_total", window, _READ), prompt))
+    read = count(MODEL, "claude_tokens_total", window, _READ)
     usual = ratio(
         by(MODEL, f"claude:tokens:rate_1d{{{_READ}}} offset {window}"),
         by(MODEL, f"claude:tokens:rate_1d{{{_PROMPT}}} offset {window}"),
@@ -73,7 +72,7 @@ def cache_collapse(t: AlertValues) -> Symptom:
         PERCENT,
     )
     return Symptom(
-        expr=f"{share} < {t['times_usual']} * {worth_having}\nand\n{prompt} > {t['tokens']}",
+        expr=f"{read}\n/\n({prompt} > {t['tokens']})\n< {t['times_usual']} * {worth_having}",
         summary="The prompt cache of {{ $labels.job }} for {{ $labels.model }} hardly hits any more:"
         " {{ $value | humanizePercentage }} of the prompt tokens",
         description=sentences(

@@ -1,9 +1,9 @@
 """Answers that say no, are broken, or stop half-way."""
 
 from sidecar.alerts.message import ABOUT_JOB, choice, load, number, selecting, sentences, when
-from sidecar.alerts.symptoms.symptom import Symptom
+from sidecar.alerts.symptoms.symptom import Symptom, share_of_many
 from sidecar.alerts.values import AlertValues
-from sidecar.rules.promql import MODEL, count, more_than, ratio
+from sidecar.rules.promql import MODEL, count
 
 # Other paths may well answer 404 in good health: a file or a batch that is gone.
 _ASKING = 'endpoint=~"messages|messages.count_tokens|complete"'
@@ -21,17 +21,13 @@ _STALL = 'phase="stall"'
 _TRUNCATED = 'outcome="truncated"'
 
 
-def _above(t: AlertValues, part: str, whole: str) -> str:
-    return f"{ratio(part, whole)} > {t['ratio']}\nand\n{more_than(part, t['count'])}"
-
-
 def calls_refused(t: AlertValues) -> Symptom:
     """Watch client errors that no availability ratio counts, though with them nothing works."""
     window = t["window"]
     refused = count(MODEL, "claude_attempts_total", window, _REFUSED)
     statuses = f"sum by (status) (increase(claude_attempts_total{{%s,{_REFUSED}}}[{window}])) > 0"
     return Symptom(
-        expr=_above(t, refused, count(MODEL, "claude_attempts_total", window, _ASKING)),
+        expr=share_of_many(t, refused, count(MODEL, "claude_attempts_total", window, _ASKING)),
         summary="Claude refuses {{ $value | humanizePercentage }} of the requests of {{ $labels.job }}"
         " to {{ $labels.model }}",
         description=sentences(
@@ -50,7 +46,7 @@ def server_errors(t: AlertValues) -> Symptom:
     window = t["window"]
     failed = count(MODEL, "claude_calls_total", window, _SERVER_ERROR)
     return Symptom(
-        expr=_above(t, failed, count(MODEL, "claude_calls_total", window)),
+        expr=share_of_many(t, failed, count(MODEL, "claude_calls_total", window)),
         summary="{{ $value | humanizePercentage }} of the calls of {{ $labels.job }} to {{ $labels.model }}"
         " end in server errors",
         description=sentences(
@@ -69,7 +65,7 @@ def streams_stalling(t: AlertValues) -> Symptom:
     window = t["window"]
     stalls = count(MODEL, "claude_timeouts_total", window, _STALL)
     return Symptom(
-        expr=_above(t, stalls, count(MODEL, "claude_attempts_total", window)),
+        expr=share_of_many(t, stalls, count(MODEL, "claude_attempts_total", window)),
         summary="{{ $value | humanizePercentage }} of the answers of {{ $labels.model }} to {{ $labels.job }}"
         " fall silent half-way",
         description=sentences(
@@ -95,7 +91,7 @@ def truncated_streams(t: AlertValues) -> Symptom:
     window = t["window"]
     cut = count(MODEL, "claude_calls_total", window, _TRUNCATED)
     return Symptom(
-        expr=_above(t, cut, count(MODEL, "claude_calls_total", window, 'stream="true"')),
+        expr=share_of_many(t, cut, count(MODEL, "claude_calls_total", window, 'stream="true"')),
         summary="{{ $value | humanizePercentage }} of the streams of {{ $labels.model }} to {{ $labels.job }}"
         " end without an end",
         description=sentences(

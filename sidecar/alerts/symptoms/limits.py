@@ -1,10 +1,10 @@
 """Too much for the API (529), too much for your account (429), and soon so."""
 
 from sidecar.alerts.message import ABOUT_JOB, number, selecting, sentences, value_of
-from sidecar.alerts.symptoms.symptom import Symptom
+from sidecar.alerts.symptoms.symptom import Symptom, share_of_many
 from sidecar.alerts.values import AlertValues
 from sidecar.rules import seconds
-from sidecar.rules.promql import JOB, MODEL, by, count, more_than, ratio
+from sidecar.rules.promql import JOB, MODEL, by, count
 
 _DASHBOARD = "claude-breakers-limits"
 _LIMIT = (*JOB, "kind")
@@ -13,8 +13,7 @@ _LIMIT = (*JOB, "kind")
 def _answered(t: AlertValues, outcome: str) -> str:
     window = t["window"]
     part = count(MODEL, "claude_attempts_total", window, f'outcome="{outcome}"')
-    attempts = count(MODEL, "claude_attempts_total", window)
-    return f"{ratio(part, attempts)} > {t['ratio']}\nand\n{more_than(part, t['count'])}"
+    return share_of_many(t, part, count(MODEL, "claude_attempts_total", window))
 
 
 def _numbers(t: AlertValues, outcome: str) -> str:

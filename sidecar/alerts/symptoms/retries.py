@@ -30,7 +30,7 @@ def retries_failing(t: AlertValues) -> Symptom:
     ended = count(MODEL, "claude_retried_calls_total", window, _ENDED)
     reasons = f"topk(1, sum by (reason) (increase(claude_retries_total{{%s}}[{window}])) > 0)"
     return Symptom(
-        expr=f"{ratio(f'({recovered} or {ended} * 0)', ended)} < {t['ratio']}\nand\n{more_than(ended, t['count'])}",
+        expr=f"({recovered} or {ended} * 0)\n/\n({more_than(ended, t['count'])})\n< {t['ratio']}",
         summary="Retries save only {{ $value | humanizePercentage }} of the calls of {{ $labels.job }}"
         " to {{ $labels.model }}",
         description=sentences(
@@ -54,8 +54,8 @@ def retry_storm(t: AlertValues) -> Symptom:
     window = t["window"]
     calls = count(MODEL, "claude_calls_total", window, 'outcome!="rejected"')
     return Symptom(
-        expr=f"{ratio(count(MODEL, 'claude_attempts_total', window), calls)} > {t['attempts_per_call']}\n"
-        f"and\n{more_than(calls, t['count'])}",
+        expr=f"{count(MODEL, 'claude_attempts_total', window)}\n/\n({more_than(calls, t['count'])})\n"
+        f"> {t['attempts_per_call']}",
         summary='{{ $labels.job }} sends {{ $value | printf "%.1f" }} requests per call to {{ $labels.model }}',
         description=sentences(
             selecting(MODEL),

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from sidecar.alerts.values import AlertValues
+from sidecar.rules.promql import more_than, ratio
+
 
 class Pace(Enum):
     """How soon an alert must be told; it decides how often it is evaluated."""
@@ -21,3 +24,9 @@ class Symptom:
     dashboard: str
     """The uid of the dashboard that shows it."""
     pace: Pace = Pace.FAST
+
+
+def share_of_many(t: AlertValues, part: str, whole: str) -> str:
+    """Compare a share with its threshold where the part alone is more than ``count`` events, reading each once."""
+    many = f"({more_than(part, t['count'])})"
+    return f"{ratio(many, whole)}\n> {t['ratio']}"

@@ -13,17 +13,16 @@ from sidecar.alerts.message import (
     sentences,
     value_of,
 )
-from sidecar.alerts.symptoms.symptom import Symptom
+from sidecar.alerts.symptoms.symptom import Symptom, share_of_many
 from sidecar.alerts.values import AlertValues
-from sidecar.rules.promql import ENDPOINT, JOB, MODEL, by, count, more_than, nested, ratio
+from sidecar.rules.promql import ENDPOINT, JOB, MODEL, by, count, nested, ratio
 
 _DASHBOARD = "claude-timeouts-retries"
 _TIMED_OUT = 'outcome="timeout"'
 
 
-def _timeout_share(window: str) -> str:
-    timeouts = count(MODEL, "claude_calls_total", window, _TIMED_OUT)
-    return nested(ratio(timeouts, count(MODEL, "claude_calls_total", window)))
+def _timeouts_and_calls(window: str) -> tuple[str, str]:
+    return count(MODEL, "claude_calls_total", window, _TIMED_OUT), count(MODEL, "claude_calls_total", window)
 
 
 def _numbers(window: str) -> str:
@@ -33,7 +32,8 @@ def _numbers(window: str) -> str:
 
 def spike(t: AlertValues) -> Symptom:
     """Demand count and ratio and multiple of what is usual: each alone is wrong for some service."""
-    window, share = t["window"], _timeout_share(t["window"])
+    window = t["window"]
+    timeouts, calls = _timeouts_and_calls(window)
     history = f"[{t['baseline']}] offset {t['baseline_offset']}"
     usual = ratio(
         by(MODEL, f"sum_over_time(claude:timed_out_calls:sampled_5m{history})"),
@@ -45,9 +45,8 @@ def spike(t: AlertValues) -> Symptom:
     )
     return Symptom(
         # No history means nothing is usual yet: `unless` then takes nothing away.
-        expr=f"{share} > {t['ratio']}\n"
-        f"and\n{more_than(count(MODEL, 'claude_calls_total', window, _TIMED_OUT), t['count'])}\n"
-        f"unless\n{share} <= {t['times_usual']} * {nested(usual)}",
+        expr=f"{share_of_many(t, timeouts, calls)}\n"
+        f"unless\n{ratio(timeouts, calls)}\n<= {t['times_usual']} * {nested(usual)}",
         summary="{{ $value | humanizePercentage }} of the calls of {{ $labels.job }} to {{ $labels.model }} time out",
         description=sentences(
             selecting(MODEL),
@@ -66,8 +65,7 @@ def rate_high(t: AlertValues) -> Symptom:
     """Watch the same share over a long window: what a spike's window is too short to see."""
     window = t["window"]
     return Symptom(
-        expr=f"{_timeout_share(window)} > {t['ratio']}\n"
-        f"and\n{more_than(count(MODEL, 'claude_calls_total', window, _TIMED_OUT), t['count'])}",
+        expr=share_of_many(t, *_timeouts_and_calls(window)),
         summary="{{ $value | humanizePercentage }} of the calls of {{ $labels.job }} to {{ $labels.model }}"
         f" time out, over {window}",
         description=sentences(
@@ -124,8 +122,7 @@ def connect_failures(t: AlertValues) -> Symptom:
         number("claude_timeouts_total", window, f'phase="{phase}"') for phase in ("connect", "write", "pool")
     )
     return Symptom(
-        expr=f"{ratio(failed, count(JOB, 'claude_attempts_total', window))} > {t['ratio']}\n"
-        f"and\n{more_than(failed, t['count'])}",
+        expr=share_of_many(t, failed, count(JOB, "claude_attempts_total", window)),
         summary="{{ $value | humanizePercentage }} of the requests of {{ $labels.job }} do not reach the Claude API",
         description=sentences(
             selecting(JOB),
