@@ -12,12 +12,15 @@ from sidecar._version import __version__
 from sidecar.rules import Alert, Group, Recording, Rule, seconds
 from sidecar.rules.histograms import Buckets
 from sidecar.rules.promql import nested
+from sidecar.rules.promql import ratio as divided
 from sidecar.slo.burn import PAGE, TICKET, Pair, budget, possible
-from sidecar.slo.sli import counted, ratio
+from sidecar.slo.sli import counted, counters, ratio
 from sidecar.slo.spec import Ratio, Slo
 
 SHORT: Final = ("5m", "30m", "1h")
 LONG: Final = ("2h", "6h", "1d", "3d")
+_ASKED: Final = frozenset(pair.long for pair in (*PAGE, *TICKET))
+"""The windows of which alerts ask for numbers of events, not for their ratio alone."""
 _SAMPLE: Final = 300.0
 """What one sampled copy counts, in seconds."""
 
@@ -74,9 +77,9 @@ def _mine(slo: Slo) -> str:
 
 
 def _ratio_of(slo: Slo, window: str) -> Recording:
-    error, total = f"slo:sli_error:events{window}{_mine(slo)}", f"slo:sli_total:events{window}{_mine(slo)}"
+    error, total = (f"slo:sli_{part}:events{window}{_mine(slo)}" for part in ("error", "total"))
     return Recording(
-        record=f"slo:sli_error:ratio_rate{window}", expr=f"{error}\n/\n({total} > 0)", labels=_labels(slo, window)
+        record=f"slo:sli_error:ratio_rate{window}", expr=divided(error, total), labels=_labels(slo, window)
     )
 
 
@@ -89,11 +92,12 @@ def _short_windows(slo: Slo, buckets: Buckets) -> Iterator[Rule]:
                 labels=_labels(slo, window),
             )
         return
+    for name, expr in counters(slo.indicator, buckets).items():
+        yield Recording(record=name, expr=expr, labels=_labels(slo))
     for window in SHORT:
-        total = f"slo:sli_total:events{window}"
-        found = counted(slo.indicator, window, buckets, f"{total}{_mine(slo)}")
+        found = counted(slo.indicator, window, buckets, _mine(slo))
         labels = _labels(slo, window)
-        yield Recording(record=total, expr=found.total, labels=labels)
+        yield Recording(record=f"slo:sli_total:events{window}", expr=found.total, labels=labels)
         yield Recording(record=f"slo:sli_error:events{window}", expr=found.error, labels=labels)
         yield _ratio_of(slo, window)
 
@@ -121,13 +125,19 @@ def _long_windows(slo: Slo, pace: float) -> Iterator[Rule]:
         return
     weight = "" if pace == _SAMPLE else f" * ({pace:g} / {_SAMPLE:g})"
     for window in (*LONG, period):
-        for part in ("total", "error"):
+        error, total = (f"sum_over_time(slo:sli_{part}:sampled5m{_mine(slo)}[{window}])" for part in ("error", "total"))
+        if window in _ASKED:
+            for part, expr in (("total", total), ("error", error)):
+                yield Recording(
+                    record=f"slo:sli_{part}:events{window}", expr=f"{expr}{weight}", labels=_labels(slo, window)
+                )
+            yield _ratio_of(slo, window)
+        else:
             yield Recording(
-                record=f"slo:sli_{part}:events{window}",
-                expr=f"sum_over_time(slo:sli_{part}:sampled5m{_mine(slo)}[{window}]){weight}",
+                record=f"slo:sli_error:ratio_rate{window}",
+                expr=divided(error, total),
                 labels=_labels(slo, window),
             )
-        yield _ratio_of(slo, window)
 
 
 def _meta(slo: Slo) -> Iterator[Rule]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.model import Outcome
 from sidecar.rules.histograms import Buckets
@@ -9,6 +10,9 @@ from sidecar.rules.promql import FAILURES, JOB, UNCOUNTED, by, count, nested, se
 from sidecar.slo.buckets import classic_bound, le_matcher, native_bound
 from sidecar.slo.selectors import in_window
 from sidecar.slo.spec import Calls, Events, Kind, Ratio
+
+_OBSERVED: Final = "slo:sli_observed:counted"
+_WITHIN: Final = "slo:sli_within:counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +23,32 @@ class Counted:
     total: str
 
 
-def counted(indicator: Calls | Events, window: str, buckets: Buckets, recorded: str) -> Counted:
-    """Count the bad events and all events of a window; the error may read the total as it is ``recorded`` before it."""
+def counters(indicator: Calls | Events, buckets: Buckets) -> dict[str, str]:
+    """Spell the counters that `counted` reads in place of native histograms, by the names they are recorded under.
+
+    To read whole histograms over a window is dear, and once for each window dearer. What is within the threshold, and
+    what is observed at all, are two numbers that only rise, as long as the process lives.
+    """
+    if buckets is Buckets.CLASSIC or not isinstance(indicator, Calls) or indicator.threshold is None:
+        return {}
+    metric, which = _timed(indicator)
+    observed = series(metric, which)
+    share = f"histogram_fraction(0, {native_bound(indicator.threshold)!r}, {observed})"
+    return {
+        _OBSERVED: f"histogram_count({observed})",
+        # A whole number, as at a bound, whatever the division left of it: else it might seem to fall, as at a restart.
+        _WITHIN: f"round({share} * histogram_count({observed})) >= 0",
+    }
+
+
+def counted(indicator: Calls | Events, window: str, buckets: Buckets, mine: str) -> Counted:
+    """Count the bad events and all events of a window; ``mine`` selects what is recorded before them."""
     if isinstance(indicator, Events):
         part, total = in_window(indicator.error, window), in_window(indicator.total, window)
         # Counters often appear with their first event: a part without series means none of it happened.
         part = f"(\n  ({part})\n  or\n  ({total}) * 0\n)"
         return Counted(f"({total})\n-\n{part}" if indicator.good else part, f"({total})")
-    return _calls(indicator, window, buckets, f"{by(JOB, recorded)} * 0")
+    return _calls(indicator, window, buckets, mine)
 
 
 def ratio(indicator: Ratio, window: str) -> str:
@@ -34,8 +56,9 @@ def ratio(indicator: Ratio, window: str) -> str:
     return in_window(indicator.query, window)
 
 
-def _calls(calls: Calls, window: str, buckets: Buckets, none: str) -> Counted:
+def _calls(calls: Calls, window: str, buckets: Buckets, mine: str) -> Counted:
     uncounted, failures = UNCOUNTED, FAILURES
+    none = f"{by(JOB, f'slo:sli_total:events{window}{mine}')} * 0"
     if not calls.count_rate_limited:
         uncounted = f"{uncounted}|{Outcome.RATE_LIMITED}"
         failures = "|".join(outcome for outcome in failures.split("|") if outcome != Outcome.RATE_LIMITED)
@@ -50,28 +73,33 @@ def _calls(calls: Calls, window: str, buckets: Buckets, none: str) -> Counted:
         # Slow successes and failures are added up, so that an outage, in which nothing is slow because nothing
         # succeeds, spends the budget too.
         ok = count(JOB, "claude_calls_total", window, ",".join((*which, *stream, f'outcome="{Outcome.OK}"')))
-        slow = f"{ok}\n*\n(1 - {_within(calls.kind, calls.threshold, which, window, buckets)})"
+        slow = f"{ok}\n*\n(1 - {_within(calls, calls.threshold, window, buckets, mine)})"
         # Without a single observation there is no share but NaN, which `>= 0` drops.
         error = f"{error}\n+\n({nested(slow)} >= 0 or {none})"
     return Counted(error, total)
 
 
-def _within(kind: Kind, threshold: float, which: tuple[str, ...], window: str, buckets: Buckets) -> str:
+def _within(calls: Calls, threshold: float, window: str, buckets: Buckets, mine: str) -> str:
     """Spell the share within the threshold: of successful calls, or of streams that began.
 
-    Only a share is taken from the histogram, never a number: its series misses its first observation, and native
-    histograms are extrapolated otherwise than the counters that a number would be added to.
+    Only a share is taken from the histogram, never a number: its series misses its first observation.
     """
-    metric = "claude_call_duration_seconds" if kind is Kind.LATENCY else "claude_first_token_seconds"
-    matchers = (*which, f'outcome="{Outcome.OK}"') if kind is Kind.LATENCY else which
     if buckets is Buckets.NATIVE:
-        observed = by(JOB, f"increase({series(metric, ','.join(matchers), window)})")
-        return f"histogram_fraction(0, {native_bound(threshold)!r}, {observed})"
+        return f"{count(JOB, f'{_WITHIN}{mine}', window)} / {count(JOB, f'{_OBSERVED}{mine}', window)}"
     bound = classic_bound(threshold)
     if bound is None:
         raise ValueError(f"no classic bucket can tell {threshold:g} s; validate() says so")
-    within = count(JOB, f"{metric}_bucket", window, ",".join((*matchers, le_matcher(bound))))
-    return f"{within} / {count(JOB, f'{metric}_count', window, ','.join(matchers))}"
+    metric, which = _timed(calls)
+    within = count(JOB, f"{metric}_bucket", window, ",".join(part for part in (which, le_matcher(bound)) if part))
+    return f"{within} / {count(JOB, f'{metric}_count', window, which)}"
+
+
+def _timed(calls: Calls) -> tuple[str, str]:
+    """Name the histogram a threshold is about, and select what of it counts."""
+    which = _matchers(calls)
+    if calls.kind is Kind.LATENCY:
+        return "claude_call_duration_seconds", ",".join((*which, f'outcome="{Outcome.OK}"'))
+    return "claude_first_token_seconds", ",".join(which)
 
 
 def _matchers(calls: Calls) -> tuple[str, ...]:
