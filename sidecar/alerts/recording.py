@@ -19,12 +19,15 @@ from sidecar.rules.promql import (
     UNMEASURED,
     USE,
     by,
+    nested,
     rate,
     ratio,
     share,
 )
 
 SHORT: Final = ("5m", "30m")
+COPIED: Final = "5m"
+"""The short window that the long ones are added up from."""
 LONG: Final = ("1h", "6h", "1d", "3d")
 QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -49,7 +52,7 @@ def recording_groups(buckets: Buckets, values: Values) -> tuple[Group, ...]:
         Group(
             name="claude-history",
             interval=values.slow,
-            rules=(*_history(values), *_usual(seconds(values.samples)), *_needs(reading)),
+            rules=(*_history(values), *_usual(seconds(values.samples)), *_needs(reading, values.samples)),
         ),
     )
 
@@ -59,45 +62,52 @@ def _rates(window: str) -> tuple[Recording, ...]:
     outcomes = f"claude:calls_by_outcome:rate_{window}"
     calls = f"claude:calls:rate_{window}"
     phases = f"claude:timeouts_by_phase:rate_{window}"
-    attempts = f"claude:attempts:rate_{window}"
     retried = f"claude:retried_calls:rate_{window}"
-
-    def only(outcome: str, comparison: str = "=~") -> str:
-        return f'sum without (outcome) ({outcomes}{{outcome{comparison}"{outcome}"}})'
-
-    def part(what: str, expr: str) -> Recording:
-        return Recording(record=f"claude:{what}_calls:rate_{window}", expr=expr)
-
     recovered, ended = _retry_parts(retried)
+    parts = _parts(window)
+    # Those of five minutes are read by dashboards and copied for the long windows; others stand in their ratio alone.
+    recorded = parts if window == COPIED else {}
+    spelled = {
+        what: f"claude:{what}:rate_{window}" if what in recorded else nested(expr) if "\n" in expr else expr
+        for what, expr in parts.items()
+    }
     return (
         Recording(record=outcomes, expr=rate((*SERIES, "outcome"), "claude_calls_total", window)),
         Recording(record=calls, expr=f"sum without (outcome) ({outcomes})"),
-        part("timed_out", f"{only('timeout', '=')}\nor\n{calls} * 0"),
-        part("failed", f"{only(FAILURES)}\nor\n{calls} * 0"),
-        part("counted", only(UNCOUNTED, "!~")),
-        # What attempts are set against: a rejected call sent nothing, and would hide how often the others tried.
-        part("sent", only("rejected", "!=")),
+        *(Recording(record=spelled[what], expr=expr) for what, expr in recorded.items()),
+        Recording(record=f"claude:timeouts:ratio_{window}", expr=ratio(spelled["timed_out_calls"], calls)),
         Recording(
-            record=f"claude:timeouts:ratio_{window}",
-            expr=ratio(f"claude:timed_out_calls:rate_{window}", calls),
-        ),
-        Recording(
-            record=f"claude:errors:ratio_{window}",
-            expr=ratio(f"claude:failed_calls:rate_{window}", f"claude:counted_calls:rate_{window}"),
+            record=f"claude:errors:ratio_{window}", expr=ratio(spelled["failed_calls"], spelled["counted_calls"])
         ),
         Recording(record=phases, expr=rate((*SERIES, "phase"), "claude_timeouts_total", window)),
         Recording(
             record=f"claude:timeouts_by_phase:share_{window}",
             expr=f"{phases}\n/ ignoring (phase) group_left ()\n(sum without (phase) ({phases}) > 0)",
         ),
-        Recording(record=attempts, expr=rate(SERIES, "claude_attempts_total", window)),
         Recording(
-            record=f"claude:attempts_per_call:ratio_{window}",
-            expr=ratio(attempts, f"claude:sent_calls:rate_{window}"),
+            record=f"claude:attempts_per_call:ratio_{window}", expr=ratio(spelled["attempts"], spelled["sent_calls"])
         ),
         Recording(record=retried, expr=rate((*ENDPOINT, "result"), "claude_retried_calls_total", window)),
         Recording(record=f"claude:retry_success:ratio_{window}", expr=share(recovered, ended)),
     )
+
+
+def _parts(window: str) -> dict[str, str]:
+    """Spell what the ratios are made of."""
+    outcomes = f"claude:calls_by_outcome:rate_{window}"
+
+    def only(outcome: str, comparison: str = "=~") -> str:
+        return f'sum without (outcome) ({outcomes}{{outcome{comparison}"{outcome}"}})'
+
+    none = f"claude:calls:rate_{window} * 0"
+    return {
+        "timed_out_calls": f"{only('timeout', '=')}\nor\n{none}",
+        "failed_calls": f"{only(FAILURES)}\nor\n{none}",
+        "counted_calls": only(UNCOUNTED, "!~"),
+        # What attempts are set against: a rejected call sent nothing, and would hide how often the others tried.
+        "sent_calls": only("rejected", "!="),
+        "attempts": rate(SERIES, "claude_attempts_total", window),
+    }
 
 
 def _now() -> tuple[Recording, ...]:
@@ -135,15 +145,13 @@ def _percentiles(reading: Reading) -> tuple[Recording, ...]:
         "first_token_seconds": ("claude_first_token_seconds", ""),
     }
     return (
+        *reading.restarts("5m"),
         *(
             rule
             for name, (metric, matchers) in histograms.items()
             for rule in reading.quantiles(name, QUANTILES, SERIES, metric, window="5m", matchers=matchers)
         ),
-        Recording(
-            record="claude:first_tokens:rate_5m",
-            expr=reading.observations(SERIES, "claude_first_token_seconds", "5m"),
-        ),
+        *reading.observations("first_tokens", SERIES, "claude_first_token_seconds", window="5m"),
     )
 
 
@@ -159,7 +167,7 @@ def _samples(reading: Reading) -> tuple[Recording, ...]:
     return (
         *(Recording(record=f"claude:{what}:sampled_5m", expr=f"claude:{what}:rate_5m") for what in copied),
         Recording(record="claude:prompt_tokens:sampled_5m", expr=reading.total(MODEL, "claude_prompt_tokens", "5m")),
-        Recording(record="claude:prompts:sampled_5m", expr=reading.observations(MODEL, "claude_prompt_tokens", "5m")),
+        Recording(record="claude:prompts:sampled_5m", expr=reading.count(MODEL, "claude_prompt_tokens", "5m")),
         Recording(
             record="claude:timeouts_by_phase:sampled_5m",
             expr=by((*USE, "phase"), "claude:timeouts_by_phase:rate_5m"),
@@ -228,13 +236,14 @@ def _usual(pace: float) -> tuple[Recording, ...]:
     )
 
 
-def _needs(reading: Reading) -> tuple[Recording, ...]:
+def _needs(reading: Reading, pace: str) -> tuple[Recording, ...]:
     """Record how long successes take, for the alerts that judge timeouts by it."""
-    return reading.quantiles(
+    return reading.quantiles_of_samples(
         "ok_call_duration_seconds",
         {stat: QUANTILES[stat] for stat in ("p95", "p99")},
         (*USE, "stream"),
         "claude_call_duration_seconds",
         window="1h",
+        pace=pace,
         matchers='outcome="ok"',
     )

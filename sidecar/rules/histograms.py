@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from sidecar.rules.model import Recording
-from sidecar.rules.promql import by, series
+from sidecar.rules.promql import by, nested, rate, series
+
+_OWN: Final = "source, endpoint, model, profile, stream, outcome"
+"""What tells apart the series of one process."""
 
 
 class Buckets(StrEnum):
@@ -21,40 +25,91 @@ class Reading:
 
     buckets: Buckets
 
+    def restarts(self, window: str) -> tuple[Recording, ...]:
+        """Record which processes began anew within the window, for `quantiles` to read."""
+        if self.buckets is Buckets.CLASSIC:
+            return ()
+        resets = f"resets(claude_calls_total[{window}])"
+        return (Recording(record=_restarts(window), expr=f"max without ({_OWN}) ({resets}) > 0"),)
+
     def quantiles(
         self, what: str, stats: Mapping[str, float], level: tuple[str, ...], metric: str, *, window: str, matchers: str
     ) -> tuple[Recording, ...]:
         """Record quantiles as ``claude:WHAT:STAT_WINDOW``; no result, rather than NaN, where nothing was observed.
 
         What costs is to read the buckets over a window. Classic ones are read once for all quantiles, and their rates
-        recorded: a working copy for the rules that follow. Native ones are read for each quantile, because Prometheus
-        2.42 refuses to store many a histogram that a rule results in: its float counts do not add up to the last digit.
+        recorded: a working copy for the rules that follow. Native ones are read for each quantile, for a recorded
+        series is never a histogram, and so that this is cheap, restarts are not looked for in them.
         """
-        if self.buckets is Buckets.NATIVE:
-            first: tuple[Recording, ...] = ()
-            observed = by(level, f"rate({series(metric, matchers, window)})")
-        else:
+        if self.buckets is Buckets.CLASSIC:
             rates = by((*level, "le"), f"rate({series(metric + '_bucket', matchers, window)})")
             observed = f"claude:{what}:buckets_{window}"
-            first = (Recording(record=observed, expr=rates),)
-        return (
-            *first,
-            *(
-                Recording(record=f"claude:{what}:{stat}_{window}", expr=f"histogram_quantile({q:g}, {observed}) >= 0")
-                for stat, q in stats.items()
-            ),
-        )
+            return (Recording(record=observed, expr=rates), *_quantiles(what, stats, observed, window))
+        return _quantiles(what, stats, by(level, _rise(metric, matchers, window)), window)
 
-    def observations(self, level: tuple[str, ...], metric: str, window: str, matchers: str = "") -> str:
+    def quantiles_of_samples(
+        self,
+        what: str,
+        stats: Mapping[str, float],
+        level: tuple[str, ...],
+        metric: str,
+        *,
+        window: str,
+        pace: str,
+        matchers: str,
+    ) -> tuple[Recording, ...]:
+        """Record quantiles over a long window, of which only one sample at each step of the pace is read."""
+        steps = f"{window}:{pace}"
+        if self.buckets is Buckets.CLASSIC:
+            rates = by((*level, "le"), f"rate({series(metric + '_bucket', matchers, steps)})")
+            observed = f"claude:{what}:buckets_{window}"
+            return (Recording(record=observed, expr=rates), *_quantiles(what, stats, observed, window))
+        return _quantiles(what, stats, by(level, f"rate({series(metric, matchers, steps)})"), window)
+
+    def observations(self, what: str, level: tuple[str, ...], metric: str, *, window: str) -> tuple[Recording, ...]:
+        """Record observations per second as ``claude:WHAT:rate_WINDOW``.
+
+        Of native histograms the count alone is copied first, a counter like any other: to read all of each over a
+        window would cost ten times as much.
+        """
+        name = f"claude:{what}:rate_{window}"
+        if self.buckets is Buckets.CLASSIC:
+            return (Recording(record=name, expr=rate(level, f"{metric}_count", window)),)
+        counted = Recording(record=f"claude:{what}:counted", expr=f"histogram_count({metric})")
+        return (counted, Recording(record=name, expr=rate(level, counted.record, window)))
+
+    def count(self, level: tuple[str, ...], metric: str, window: str) -> str:
         """Count observations per second."""
-        return self._part(("histogram_count", "_count"), level, metric, window, matchers)
+        return self._part(("histogram_count", "_count"), level, metric, window)
 
-    def total(self, level: tuple[str, ...], metric: str, window: str, matchers: str = "") -> str:
+    def total(self, level: tuple[str, ...], metric: str, window: str) -> str:
         """Add up the observed values per second."""
-        return self._part(("histogram_sum", "_sum"), level, metric, window, matchers)
+        return self._part(("histogram_sum", "_sum"), level, metric, window)
 
-    def _part(self, part: tuple[str, str], level: tuple[str, ...], metric: str, window: str, matchers: str) -> str:
+    def _part(self, part: tuple[str, str], level: tuple[str, ...], metric: str, window: str) -> str:
         function, suffix = part
         if self.buckets is Buckets.NATIVE:
-            return f"{function}({by(level, f'rate({series(metric, matchers, window)})')})"
-        return by(level, f"rate({series(metric + suffix, matchers, window)})")
+            return f"{function}({rate(level, metric, window)})"
+        return rate(level, metric + suffix, window)
+
+
+def _quantiles(what: str, stats: Mapping[str, float], observed: str, window: str) -> tuple[Recording, ...]:
+    return tuple(
+        Recording(record=f"claude:{what}:{stat}_{window}", expr=f"histogram_quantile({q:g}, {observed}) >= 0")
+        for stat, q in stats.items()
+    )
+
+
+def _restarts(window: str) -> str:
+    return f"claude:processes:restarted_{window}"
+
+
+def _rise(metric: str, matchers: str, window: str) -> str:
+    """Spell by how much native histograms rose.
+
+    `rate` would compare every bucket of every sample with the one before, which is three quarters of its work; a
+    counter of the same process tells of a restart as well. From then on all of what it has observed is new.
+    """
+    restarted = f"ignoring ({_OWN}) {_restarts(window)}"
+    rise, all_of_it = f"delta({series(metric, matchers, window)})", series(metric, matchers)
+    return nested(f"{rise} unless {restarted}\nor\n{all_of_it} and {restarted}")[1:-1]

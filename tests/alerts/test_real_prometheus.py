@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +70,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Buckets, 
             running = {Buckets.NATIVE: native, Buckets.CLASSIC: classic}
             for each in running.values():
                 each.wait_for_scrapes()
+            until(lambda: counting(native), "the rules to count what the native histograms hold")
             for duration, first_token in zip(DURATIONS, FIRST_TOKENS, strict=True):
                 made(duration, first_token)
             for _ in range(FAILED):
@@ -76,6 +79,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Buckets, 
                 each.wait_for_scrapes()
                 until(lambda each=each: settled(each), "every rule to be evaluated on what was scraped")  # type: ignore[misc]  # a default argument binds the loop's value
             yield running
+
+
+def counting(server: Prometheus) -> bool:
+    """Whether there are counters to rise: one of the first tokens, and for each objective two."""
+    return len(server.query('{__name__=~".+:counted"} > 0')) == 5
 
 
 def settled(server: Prometheus) -> bool:
@@ -94,7 +102,9 @@ def recorded(server: Prometheus) -> set[str]:
 
 def test_both_ways_of_storing_record_the_same_series(servers: dict[Buckets, Prometheus]) -> None:
     native, classic = (recorded(servers[buckets]) for buckets in Buckets)
-    assert native == {name for name in classic if ":buckets_" not in name}
+    assert {name for name in native if not name.endswith(":counted")} == {
+        name for name in classic if ":buckets_" not in name
+    }
     assert len(native) > 60
 
 
@@ -131,3 +141,34 @@ def test_alerts_that_need_minutes_are_still_quiet(servers: dict[Buckets, Prometh
     for server in servers.values():
         names = {labels["alertname"] for labels, _ in server.query('ALERTS{alertstate="firing"}')}
         assert names <= {"ClaudeErrorBudgetBurn"}
+
+
+def test_native_percentiles_and_objectives_survive_a_restart(tmp_path: Path) -> None:
+    """601 quick calls, a restart, 300 slow ones: percentiles are the new process's, objectives lose no call."""
+    (tmp_path / "rules.yaml").write_text(rules(Buckets.NATIVE))
+    before, after = Telemetry(), Telemetry()
+
+    def make(telemetry: Telemetry, calls: int, duration: float) -> None:
+        for _ in range(calls):
+            telemetry.attempt(attempt(duration=duration))
+            telemetry.call(call(duration=duration, first_token=duration / 8))
+
+    with ExitStack() as process:
+        make(before, 1, 1.0)
+        port = process.enter_context(serve_metrics(0, telemetry=before)).port
+        settings = {"rule_files": [str(tmp_path / "rules.yaml")]}
+        with prometheus(tmp_path / "native", [f"127.0.0.1:{port}"], settings=settings) as native:
+            until(lambda: counting(native), "the rules to count what the native histograms hold")
+            make(before, 600, 1.0)
+            until(lambda: native.query("min(slo:sli_observed:counted) == 601"), "all of the calls to be counted")
+            process.close()
+            make(after, 300, 8.0)
+            with serve_metrics(port, telemetry=after):
+                until(lambda: native.query("min(slo:sli_observed:counted) == 300"), "the new process to be counted")
+                until(lambda: native.query("claude:processes:restarted_5m"), "the restart to be seen")
+                for name, value in (("call_duration", 8.0), ("attempt_duration", 8.0), ("first_token", 1.0)):
+                    recorded = native.value(f"claude:{name}_seconds:p50_5m > {value / 2}")
+                    assert recorded == pytest.approx(value, rel=0.03)
+                for objective in ("whole", "start"):
+                    ratio = native.value(f'slo:sli_error:ratio_rate5m{{sloth_slo="{objective}"}} > 0')
+                    assert ratio == pytest.approx(300 / 900, rel=0.01)
