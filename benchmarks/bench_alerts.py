@@ -38,6 +38,10 @@ COST_TARGET, SPIKE_TARGET, SILENCE_TARGET = 0.150, 90, 120
 SERIES = 5000
 SAMPLES = 300
 DAY = 86400
+RECENT = 4650
+"""Seconds of raw samples. So the present lies amid a chunk of 120 samples, and windows of five minutes in that one, as
+they do five times of six; where they span two, reading them costs half as much again.
+"""
 AHEAD = 120
 """Seconds of raw samples beyond the present: rules look no further, but their windows stay full meanwhile."""
 PACE, ROUNDS = 1, 20
@@ -124,6 +128,17 @@ def sampled() -> dict[Series, float]:
     return {each: _pace(*each) for each in found}
 
 
+def copied_buckets() -> dict[Series, float]:
+    """List what an hour adds up of classic buckets alone."""
+    return {
+        (
+            "claude:ok_call_duration_seconds:sampled_5m",
+            f'job="{job}",source="client",profile="{profile}",stream="true",le="{bound}"',
+        ): min(max(index - WITHIN_TWO_SECONDS, 0), OFTEN)
+        for job, profile, (index, bound) in itertools.product(JOBS, PROFILES, enumerate(BOUNDS))
+    }
+
+
 def objective(slo: str) -> str:
     """Label an objective's series as the rules do."""
     return f'sloth_id="claude-{slo}",sloth_service="claude",sloth_slo="{slo}",sloth_window="5m"'
@@ -167,7 +182,7 @@ def measure_cost(home: Path, buckets: Buckets, past: Path, begin: int) -> tuple[
             rising=rising,
             native=native,
             step=SCRAPE,
-            constant=sampled(),
+            constant=sampled() | (copied_buckets() if buckets is Buckets.CLASSIC else {}),
             constant_step=SAMPLES,
         )
         send(server, hours)
@@ -248,7 +263,7 @@ def main() -> None:
     try:
         verified(SPIKE[0], "10m15s", "10m30s", folder)
         verified(HANGING[0], "30m30s", "30m45s", folder)
-        begin = (int(time.time()) - 3600) // SAMPLES * SAMPLES
+        begin = (int(time.time()) - RECENT) // SAMPLES * SAMPLES
         write_blocks(folder / "past", sampled(), begin - 14 * DAY, begin, SAMPLES)
         costs = {buckets: measure_cost(folder / buckets, buckets, folder / "past", begin) for buckets in Buckets}
     finally:

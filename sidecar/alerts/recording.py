@@ -31,6 +31,8 @@ COPIED: Final = "5m"
 LONG: Final = ("1h", "6h", "1d", "3d")
 QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
+_SUCCESSES: Final = ("ok_call_duration_seconds", (*USE, "stream"), "claude_call_duration_seconds")
+_SUCCEEDED: Final = 'outcome="ok"'
 _HISTORY: Final = 30
 """Samples there must be before a usual silence is called usual: an hour of them at the default pace."""
 
@@ -172,6 +174,7 @@ def _samples(reading: Reading) -> tuple[Recording, ...]:
             record="claude:timeouts_by_phase:sampled_5m",
             expr=by((*USE, "phase"), "claude:timeouts_by_phase:rate_5m"),
         ),
+        *reading.samples(*_SUCCESSES, matchers=_SUCCEEDED),
     )
 
 
@@ -238,12 +241,6 @@ def _usual(pace: float) -> tuple[Recording, ...]:
 
 def _needs(reading: Reading, pace: str) -> tuple[Recording, ...]:
     """Record how long successes take, for the alerts that judge timeouts by it."""
-    return reading.quantiles_of_samples(
-        "ok_call_duration_seconds",
-        {stat: QUANTILES[stat] for stat in ("p95", "p99")},
-        (*USE, "stream"),
-        "claude_call_duration_seconds",
-        window="1h",
-        pace=pace,
-        matchers='outcome="ok"',
-    )
+    what, level, metric = _SUCCESSES
+    stats = {stat: QUANTILES[stat] for stat in ("p95", "p99")}
+    return reading.quantiles_of_samples(what, stats, level, metric, window="1h", pace=pace, matchers=_SUCCEEDED)

@@ -42,10 +42,17 @@ class Reading:
         series is never a histogram, and so that this is cheap, restarts are not looked for in them.
         """
         if self.buckets is Buckets.CLASSIC:
-            rates = by((*level, "le"), f"rate({series(metric + '_bucket', matchers, window)})")
+            rates = rate((*level, "le"), f"{metric}_bucket", window, matchers)
             observed = f"claude:{what}:buckets_{window}"
             return (Recording(record=observed, expr=rates), *_quantiles(what, stats, observed, window))
         return _quantiles(what, stats, by(level, _rise(metric, matchers, window)), window)
+
+    def samples(self, what: str, level: tuple[str, ...], metric: str, *, matchers: str) -> tuple[Recording, ...]:
+        """Copy the rates of classic buckets, for `quantiles_of_samples` to add up; native ones cannot be copied."""
+        if self.buckets is Buckets.NATIVE:
+            return ()
+        rates = rate((*level, "le"), f"{metric}_bucket", "5m", matchers)
+        return (Recording(record=_sampled(what), expr=rates),)
 
     def quantiles_of_samples(
         self,
@@ -58,13 +65,12 @@ class Reading:
         pace: str,
         matchers: str,
     ) -> tuple[Recording, ...]:
-        """Record quantiles over a long window, of which only one sample at each step of the pace is read."""
-        steps = f"{window}:{pace}"
+        """Record quantiles over a long window: of `samples`, or of native histograms as they were at the same pace."""
         if self.buckets is Buckets.CLASSIC:
-            rates = by((*level, "le"), f"rate({series(metric + '_bucket', matchers, steps)})")
-            observed = f"claude:{what}:buckets_{window}"
-            return (Recording(record=observed, expr=rates), *_quantiles(what, stats, observed, window))
-        return _quantiles(what, stats, by(level, f"rate({series(metric, matchers, steps)})"), window)
+            observed = f"sum_over_time({_sampled(what)}[{window}])"
+        else:
+            observed = rate(level, metric, f"{window}:{pace}", matchers)
+        return _quantiles(what, stats, observed, window)
 
     def observations(self, what: str, level: tuple[str, ...], metric: str, *, window: str) -> tuple[Recording, ...]:
         """Record observations per second as ``claude:WHAT:rate_WINDOW``.
@@ -98,6 +104,10 @@ def _quantiles(what: str, stats: Mapping[str, float], observed: str, window: str
         Recording(record=f"claude:{what}:{stat}_{window}", expr=f"histogram_quantile({q:g}, {observed}) >= 0")
         for stat, q in stats.items()
     )
+
+
+def _sampled(what: str) -> str:
+    return f"claude:{what}:sampled_5m"
 
 
 def _restarts(window: str) -> str:

@@ -7,6 +7,9 @@ from sidecar.telemetry.families import FAMILIES
 METRICS = {family.name: set(family.labels) for family in FAMILIES}
 TARGET = {"cluster", "namespace", "job", "instance"}
 
+WORKING = re.compile(r":(?:buckets|restarted)_5m$|:counted$|_seconds:sampled_5m$")
+"""What only one of the two ways of storing histograms has recorded, for its own rules."""
+
 _METRIC = re.compile(r"\b((?:claude|sidecar)_[a-z0-9_]+?)(_bucket|_count|_sum)?\b(?!\s*=)(?:\{([^}]*)\})?")
 _RECORDED = re.compile(r"\b(?:claude|slo):[a-z0-9_:]+")
 _MATCHED = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")

@@ -144,6 +144,22 @@ def test_percentiles_leave_out_what_was_not_an_answer_and_nan(tmp_path: Path) ->
     expect(tmp_path, series, expected, "claude-percentiles", at="10m")
 
 
+def test_what_successes_need_is_added_up_over_an_hour_weighing_every_call_the_same(tmp_path: Path) -> None:
+    """With a restart between: 1,200 quick calls and 100 slow ones, so that the p95 is low among the slow ones."""
+
+    def bucket(bound: str, quick: float, slow: float) -> dict[str, Line]:
+        name = f'claude_call_duration_seconds_bucket{{{SERIES},stream="true",outcome="ok",le="{bound}"}}'
+        return {name: counter(("30m", quick)).restarts().rises("30m", slow)}
+
+    series = {**bucket("1.0", 0, 0), **bucket("2.0", 40, 0), **bucket("4.0", 40, 3.33), **bucket("+Inf", 40, 3.33)}
+    expected: dict[str, float | None] = {
+        "claude:ok_call_duration_seconds:p95_1h > bool 2": 1,
+        "claude:ok_call_duration_seconds:p95_1h <= bool 3.1": 1,
+        "claude:ok_call_duration_seconds:p99_1h > bool 3.6": 1,
+    }
+    expect(tmp_path, series, expected, "claude-samples", "claude-history", at="1h", every="5m", scrape="1m")
+
+
 def test_the_usual_silence_leaves_idle_moments_out(tmp_path: Path) -> None:
     silent = f"claude_in_flight_silent_seconds{{{BASE}}}"
     series = {silent: gauge(("30m", 0), ("90m", 10), ("1h", 0))}
