@@ -36,10 +36,12 @@ class _Observed:
         return getattr(self._body, "elapsed", None)
 
     def _closed(self) -> None:
-        self._attempt.end(StreamEnd.CLOSED, _parse_failure(self._handled))
+        if self._attempt.verdict is None:  # of a body that was read to its end, the end is told already
+            self._attempt.end(StreamEnd.CLOSED, _parse_failure(self._handled))
 
     def __del__(self) -> None:
-        self._attempt.end(StreamEnd.CLOSED)
+        if self._attempt.verdict is None:
+            self._attempt.end(StreamEnd.CLOSED)
 
 
 class _ObservedSync(_Observed, httpx2.SyncByteStream):

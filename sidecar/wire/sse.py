@@ -2,7 +2,7 @@
 
 It follows lines the way the SDKs do (LF, CRLF or CR, cut anywhere) and reads the payload of three small events only:
 ``message_start``, ``message_delta`` and ``error``. Content is never looked at: while deltas pass by, a chunk costs two
-substring counts.
+substring searches.
 """
 
 import json
@@ -23,7 +23,8 @@ NAME_AT: Final = len("event: ")
 CONTENT: Final = ord("c")
 """What the names of the events of content begin with, and no name that matters otherwise."""
 
-_BLOCK: Final = b"event: content_block_"
+_CONTENT: Final = b"event: content_block_"
+_DELTA: Final = b"event: content_block_delta"
 _MESSAGE: Final = b"event: message_"
 _HELD: Final = 4096  # a longer payload is read at once; those of the API have a few hundred bytes
 _MANY: Final = 8  # as are so many of them: the API sends two
@@ -108,15 +109,18 @@ class SseScanner:
 
     def feed(self, chunk: bytes) -> bool:
         """Take the next chunk; True when an attribute may have changed."""
-        if self._quiet:
-            if len(chunk) > NAME_AT and chunk[-1] == LF and chunk[NAME_AT] == CONTENT and chunk.rfind(EVENT) == 0:
-                self._skip = False
-                return False
-            if chunk.count(EVENT) == chunk.count(_BLOCK):
-                if chunk.endswith(b"\n"):  # several whole events
-                    self._skip = False
-                    return False
-                return not self._pass_by(chunk) and self._scan(chunk)
+        if not self._quiet:
+            return self._look(chunk)
+        last = chunk.rfind(EVENT)
+        if last == 0 and len(chunk) > NAME_AT and chunk[-1] == LF and chunk[NAME_AT] == CONTENT:
+            self._skip = False
+            return False
+        # Where the last event is content nothing else matters but, perhaps, a message's events: an error ends its
+        # stream. This takes half as long as to look at each name. Text that mentions an event begins no line.
+        if last < 0 or (
+            chunk.startswith(_CONTENT, last) and (last == 0 or chunk[last - 1] == LF) and _MESSAGE not in chunk
+        ):
+            return not self._pass_by(chunk) and self._scan(chunk)
         return self._look(chunk)
 
     def _look(self, chunk: bytes) -> bool:
@@ -130,21 +134,27 @@ class SseScanner:
             if 0 < end < len(chunk):
                 news = self.feed(chunk[:end])
                 return self._scan(chunk[end:]) or news
-        elif self._line and self.first_delta:
+        elif self.first_delta:
             # Once the line that was cut is settled, the rest may be quiet again.
-            end = chunk.find(b"\n") + 1
-            if end:
-                news = self._scan(chunk[:end])
-                return self.feed(chunk[end:]) or news
+            end = chunk.find(b"\n") + 1 if self._line else 0
+        else:
+            # So may what follows the first delta.
+            end = chunk.find(b"\n\n", chunk.find(_DELTA)) + 2 if _DELTA in chunk else 0
+        if 1 < end < len(chunk):
+            news = self._scan(chunk[:end])
+            return (self.feed if self._quiet else self._scan)(chunk[end:]) or news
         return self._scan(chunk)
 
     def _pass_by(self, chunk: bytes) -> bool:
         """Go over a chunk in which only content begins; False when it has to be looked at line by line."""
         start = chunk.rfind(b"\n") + 1
         tail = chunk[start:]
+        if not tail:
+            self._skip = self._skip and not start
+            return True
         if b"\r" in tail:
             return False
-        if tail and (start or not self._skip):
+        if start or not self._skip:
             # All that is left to know is whether an event's name begins here.
             self._skip = tail[:6] != EVENT[: len(tail)]
             if not self._skip:
@@ -158,9 +168,7 @@ class SseScanner:
             chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
         news = False
-        flowing = self.first_delta
-        lines = chunk.splitlines(keepends=True)
-        for number, line in enumerate(lines, 1):
+        for line in chunk.splitlines(keepends=True):
             if line[-1] not in _ENDS:
                 self._hold(line)
                 break
@@ -178,10 +186,6 @@ class SseScanner:
                 self._field(line)
             elif self._dispatch():
                 news = True
-                if self.first_delta and not flowing:
-                    self._quiet = True
-                    self.feed(b"".join(lines[number:]))
-                    return True
         self._after_cr = chunk.endswith(b"\r") if chunk else self._after_cr
         self._quiet = (
             self.first_delta

@@ -221,6 +221,31 @@ def test_deltas_coalesced_at_4_kilobytes_are_read_like_single_ones() -> None:
     assert seen(scan(data[i : i + 4096] for i in range(0, len(data), 4096))) == seen(scan([data]))
 
 
+@pytest.mark.parametrize(
+    "middle",
+    [
+        delta("event: content_block_delta") * 3,
+        delta() + message_delta() + delta(),
+        delta() + message_delta() + STOP + delta(),
+        message_start("claude-other") + delta(),
+        delta() + ERROR.replace(b"secret", b"event: content_block_delta"),
+        delta() + b"event:error\ndata: {}\n\n",
+    ],
+)
+def test_a_chunk_of_several_events_tells_what_its_events_tell_one_by_one(middle: bytes) -> None:
+    events = [part + b"\n\n" for part in middle.split(b"\n\n")[:-1]]
+    before = [message_start(), delta()]
+    assert seen(scan([*before, middle])) == seen(scan([*before, *events])) == seen(scan([b"".join(before) + middle]))
+
+
+def test_a_chunk_in_which_no_delta_ends_is_looked_at_once_only() -> None:
+    """However often it names one; and what names one in its text is none."""
+    text = json.dumps("event: content_block_delta\n\n" * 4000).encode()
+    scanner = scan([b"data: " + text + b"\n\n", b"data: event: content_block_delta\n\n" * 4000])
+    assert not scanner.first_delta
+    assert scan([b"event: content_block_deltas\ndata: {}\n\n" * 4000 + delta() + STOP]).complete
+
+
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_a_chunk_that_need_not_be_fed_tells_nothing(data: st.DataObject) -> None:
