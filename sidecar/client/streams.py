@@ -21,6 +21,10 @@ _DECODING: Final = ("anthropic.", "sidecar.client.long.")
 """Where those who decode events live."""
 
 
+_SINGLE: Final = 1024
+"""After a longer chunk, which holds several events, the next is hardly a single one: nobody need ask."""
+
+
 class _Observed:
     """What both kinds share: whose body it is, and its end."""
 
@@ -71,7 +75,7 @@ class _ObservedSync(_Observed, httpx2.SyncByteStream):
                     else:
                         if feed(chunk):
                             attempt.learnt(now)
-                        flows = attempt.flows(feed)
+                        flows = len(chunk) < _SINGLE and attempt.flows(feed)
                 except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
                     feed, flows = attempt.blind(error), False
                 yield chunk
