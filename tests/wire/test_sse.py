@@ -230,6 +230,8 @@ def test_deltas_coalesced_at_4_kilobytes_are_read_like_single_ones() -> None:
         message_start("claude-other") + delta(),
         delta() + ERROR.replace(b"secret", b"event: content_block_delta"),
         delta() + b"event:error\ndata: {}\n\n",
+        delta() + ERROR + delta(),
+        delta() + b"event:message_stop\ndata: {}\n\n" + delta(),
     ],
 )
 def test_a_chunk_of_several_events_tells_what_its_events_tell_one_by_one(middle: bytes) -> None:
