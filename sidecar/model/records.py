@@ -6,9 +6,11 @@ A record holds measurements and names, never content: no prompt, completion, hea
 
 from dataclasses import dataclass
 
+from sidecar.model.construction import cheaply_built
 from sidecar.model.vocabulary import LimitKind, Outcome, Phase, Profile, RetryResult, Source
 
 
+@cheaply_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens as the API counted them."""
@@ -24,6 +26,7 @@ class Usage:
         return self.input + self.cache_read + self.cache_write
 
 
+@cheaply_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
     """One rate limit as the response's headers told it; None where a header was missing."""
@@ -35,6 +38,7 @@ class RateLimit:
     """When it is full again, in Unix seconds."""
 
 
+@cheaply_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRef:
     """The span a record belongs under, as lower-case hex; it also labels the exemplars."""
@@ -44,6 +48,7 @@ class TraceRef:
     sampled: bool = True
 
 
+@cheaply_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """A pause between two attempts of a call."""
@@ -58,6 +63,7 @@ class Wait:
     """False when no attempt followed: a deadline or a cancellation ended the wait, or forbade it (0 seconds)."""
 
 
+@cheaply_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
     """One HTTP request, told when it has ended (for a stream: when its reading has ended)."""
@@ -97,6 +103,7 @@ class AttemptRecord:
     trace: TraceRef | None = None
 
 
+@cheaply_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
     """One request as the application made it, with all its retries and the reading of its stream."""
