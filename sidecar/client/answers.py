@@ -1,27 +1,31 @@
 """Reads off what the SDK hands to the application."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 
+from sidecar.client.attempt import request_id
 from sidecar.model import Usage
-from sidecar.wire.usage import NO_ANSWER, Answer, word
+from sidecar.wire.usage import word
 
 
 class Parsed:
     """What an answer says that the SDK has parsed. Holds its numbers and nothing else of it."""
 
-    __slots__ = ("_counts", "_stop_reason")
+    __slots__ = ("_counts", "_stop_reason", "request_id")
 
-    def __init__(self, counts: Mapping[str, Any], stop_reason: Any) -> None:
+    def __init__(self, counts: Mapping[str, Any] | None, stop_reason: Any, request: Any) -> None:
         self._counts = counts
         self._stop_reason = stop_reason
+        self.request_id: Final = request_id(request)
 
     @property
-    def usage(self) -> Usage:
-        """Tokens."""
+    def usage(self) -> Usage | None:
+        """Tokens, where it counts them."""
         counts = self._counts
+        if counts is None:
+            return None
         return Usage(
             input=_count(counts.get("input_tokens")),
             output=_count(counts.get("output_tokens")),
@@ -35,7 +39,7 @@ class Parsed:
         return word(self._stop_reason)
 
 
-def told_by(answer: Any) -> Parsed | Answer | None:
+def told_by(answer: Any) -> Parsed | None:
     """Give what an answer says that the SDK has parsed; None for one that it has not, such as a raw response.
 
     The numbers cost nothing here, while decoding the body again would cost as much as all the rest.
@@ -44,7 +48,8 @@ def told_by(answer: Any) -> Parsed | Answer | None:
         return None
     told = answer.__dict__
     usage = told.get("usage")
-    return Parsed(usage.__dict__, told.get("stop_reason")) if _is_model(usage) else NO_ANSWER
+    counts = usage.__dict__ if _is_model(usage) else None
+    return Parsed(counts, told.get("stop_reason"), told.get("_request_id"))
 
 
 def content_of(response: httpx2.Response) -> bytes:

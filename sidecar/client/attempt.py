@@ -4,9 +4,9 @@ Pure: the clock comes from the observer, and nothing here knows the SDK or an HT
 late, twice or from another thread; what is told first counts. No method raises: our faults never reach a call.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 
 from sidecar.client.bodies import FIRST_ERROR, Body, Feed, body_of
 from sidecar.model import (
@@ -30,7 +30,31 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _S = TypeVar("_S", bound="Observed")
 
-_MAX_REQUEST_ID: Final = 128
+_PORTS: Final = {"https": 443, "http": 80}
+
+
+class Url(Protocol):
+    """What is needed of a request's address."""
+
+    @property
+    def scheme(self) -> str:
+        """``https``, or ``http``."""
+
+    @property
+    def host(self) -> str:
+        """The name of the host."""
+
+    @property
+    def port(self) -> int | None:
+        """The port, where it is not the scheme's own."""
+
+
+class Headers(Protocol):
+    """What is needed of a response's headers."""
+
+    @property
+    def raw(self) -> Sequence[tuple[bytes, bytes]]:
+        """Names and values. Making this list may cost as much as all the rest, so nobody asks for it in vain."""
 
 
 class Observed:
@@ -65,9 +89,10 @@ class Attempt(Observed):
     """The longest wait for a byte of the body so far; below zero while there was none."""
     gap_at: float = 0.0
     """When that began."""
-    request_id: str | None = None
     _status: int | None = None
-    _headers: Sequence[tuple[bytes, bytes]] = ()
+    _headers: Headers | None = None
+    _named: Mapping[bytes, bytes] | None = None
+    _request_id: str | None = None
     _decoded: bool = False
     _limits: tuple[RateLimit, ...] = ()
     _responded_at: float | None = None
@@ -75,15 +100,29 @@ class Attempt(Observed):
     _body: Body | None = None
     _content: bytes | None = None
 
-    def __init__(self, call: "Call", number: int, *, method: str, host: str, port: int | None) -> None:
+    def __init__(self, call: "Call", number: int, method: str, url: Url) -> None:
         self.call = call
-        self.observer = call.observer
+        self.observer = observer = call.observer
         self._number = number
         self._method = method
-        self._host = host
-        self._port = port
+        self._url = url
         self._unended = self._untold = True
-        self.began = self.observer.clock()
+        self.began = observer.clock()
+
+    @property
+    def host(self) -> str:
+        """The host it is sent to."""
+        return self._url.host
+
+    @property
+    def port(self) -> int | None:
+        """The port it is sent to."""
+        return self._url.port or _PORTS.get(self._url.scheme)
+
+    @property
+    def request_id(self) -> str | None:
+        """The API's id of it, once the response has begun."""
+        return self._request_id or request_id(self._by_name().get(b"request-id", b"").decode("ascii", "replace"))
 
     @property
     def status(self) -> int | None:
@@ -106,23 +145,26 @@ class Attempt(Observed):
         call = self.call
         if call.stream or not call.streams:
             return call.stream
-        return _by_name(self._headers).get(b"content-type", b"").startswith(b"text/event-stream")
+        return self._by_name().get(b"content-type", b"").startswith(b"text/event-stream")
 
-    def responded(self, status: int, headers: Sequence[tuple[bytes, bytes]], *, decoded: bool) -> None:
+    def _by_name(self) -> Mapping[bytes, bytes]:
+        """Give the response's headers by their names, in lower case."""
+        named = self._named
+        if named is None:
+            raw = () if self._headers is None else self._headers.raw
+            named = self._named = {name.lower(): value for name, value in raw}
+        return named
+
+    def responded(self, status: int, headers: Headers, *, decoded: bool) -> None:
         """Take note that the response has begun; ``decoded``: its body comes without its ``content-encoding``."""
         try:
             self._responded_at = now = self.observer.clock()
             self._status = status
-            call = self.call
-            call.ticket.idle()
+            self.call.ticket.flight.silent_since = None
             self._headers = headers
             self._decoded = decoded
-            for name, value in headers:
-                if name.lower() == b"request-id" and value:
-                    self.request_id = call.request_id = value[:_MAX_REQUEST_ID].decode("ascii", "replace")
-                    break
             if self.observer.limits.lets_through(now):
-                self._limits = parse_rate_limits(_by_name(headers))
+                self._limits = parse_rate_limits(self._by_name())
         except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
             self.observer.fault("client.responded", error)
 
@@ -131,7 +173,7 @@ class Attempt(Observed):
         try:
             self._body, feed = body_of(
                 self._status or 0,
-                _by_name(self._headers),
+                self._by_name(),
                 messages=self.call.endpoint == "messages",
                 stream=self._streams,
                 decoded=self._decoded,
@@ -203,15 +245,16 @@ class Attempt(Observed):
         if self._content is None:
             return
         self.reading()(self._content)
-        self.forget()
+        self._content = None
         if self._body is not None:
             verdict = self._body.verdict(StreamEnd.EOF)
             if verdict.outcome is not Outcome.OK:
                 self.overrule(verdict)
 
-    def forget(self) -> None:
-        """Let go of what the SDK has parsed: the record may be made a while later."""
-        self._content, self._headers = None, ()
+    def parsed(self, request_id: str | None) -> None:
+        """Let go of what the SDK has parsed: the record may be made a while later. ``request_id``: as it told it."""
+        self._request_id = request_id or self.request_id
+        self._content = self._headers = self._named = None
 
     @guarded
     def overrule(self, verdict: Verdict) -> None:
@@ -260,8 +303,8 @@ class Attempt(Observed):
             status=self._status,
             error_type=verdict.error_type,
             method=self._method,
-            host=self._host,
-            port=self._port,
+            host=self.host,
+            port=self.port,
             request_id=self.request_id,
             first_byte=None if self._responded_at is None else self._responded_at - began,
             first_token=None if self._first_token_at is None else self._first_token_at - began,
@@ -289,14 +332,18 @@ class Attempt(Observed):
         self.ended_at = self.observer.clock()
         self.verdict = verdict
         call = self.call
-        call.ticket.idle()
+        call.ticket.flight.silent_since = None
         if verdict.outcome is not Outcome.OK:
             self.settle()  # one that ended well may still be overruled by the SDK, which is about to read it
         call.ended(self)
 
 
-def _by_name(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    return {name.lower(): value for name, value in headers}
+_MAX_REQUEST_ID: Final = 128
+
+
+def request_id(told: object) -> str | None:
+    """Take the API's id of a request; anything else is not one."""
+    return told[:_MAX_REQUEST_ID] if isinstance(told, str) and told else None
 
 
 def _ignore(_: bytes) -> bool:

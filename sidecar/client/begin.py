@@ -60,7 +60,7 @@ def begin_attempt(http: object, request: Any) -> Attempt | None:
         url = request.url
         if not url.path.endswith(call.path) and _RETRY_COUNT not in request.headers:
             return None  # sent on the way, such as an exchange of tokens
-        attempt = call.attempt(method=request.method, host=url.host, port=url.port or _PORTS.get(url.scheme))
+        attempt = call.attempt(request.method, url)
         if call.span is not None:
             request.headers.update(call.span.headers())
         timeout = request.extensions.get("timeout")
@@ -71,9 +71,6 @@ def begin_attempt(http: object, request: Any) -> Attempt | None:
         call.observer.fault("client.attempt", error)
         return None
     return attempt
-
-
-_PORTS: Final = {"https": 443, "http": 80}
 
 
 @lru_cache(maxsize=256)

@@ -5,7 +5,7 @@ Pure, like its attempts, and under the same rules: told late, twice or from anot
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.client.attempt import Attempt, Observed, guarded
+from sidecar.client.attempt import Attempt, Observed, Url, guarded
 from sidecar.client.observer import Defaults
 from sidecar.model import (
     OK,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from sidecar.client.survival import Survival
     from sidecar.policy import BreakerOpen, DeadlineExceeded
     from sidecar.telemetry.traces import CallSpan
-    from sidecar.wire.usage import Answer
 
 _ABANDONED: Final = frozenset({Outcome.CANCELLED, Outcome.REJECTED})
 
@@ -41,9 +40,6 @@ class Call(Observed):
     """
 
     # Most calls never need most of these: what stays as it is here costs nothing.
-    host: str = ""
-    request_id: str | None = None
-    """The API's id of the last attempt."""
     first_token_at: float | None = None
     answered: float | None = None
     """When the answer was whole, of a stream that may have gone on."""
@@ -55,8 +51,12 @@ class Call(Observed):
     """What became of its retries, as its policy saw it."""
     _attempts: int = 0
     _last: Attempt | None = None
+    _host: str = ""
+    """The host it would have been sent to, while nothing is."""
+    _request_id: str | None = None
+    """The API's id of an attempt before the last."""
     _waits: tuple[Wait, ...] = ()
-    _told: "Answer | Parsed | None" = None
+    _told: "Parsed | None" = None
     _returned: bool = False
     _ended_at: float = 0.0
     _verdict: Verdict = OK
@@ -91,24 +91,23 @@ class Call(Observed):
         """The newest attempt."""
         return self._last
 
-    def attempt(self, *, method: str, host: str, port: int | None) -> Attempt:
+    def attempt(self, method: str, url: Url) -> Attempt:
         """Begin the next attempt."""
         before = self._last
+        attempt = Attempt(self, self._attempts, method, url)
         if before is None:
-            self.host = host
-            self.span = self._trace(port)
-        attempt = Attempt(self, self._attempts, method=method, host=host, port=port)
-        if before is not None:
+            self.span = self._trace(attempt)
+        else:
             before.end(StreamEnd.CLOSED)
             before.settle()
             self._wait(before, attempt.began)
+            self._request_id = before.request_id or self._request_id
         self._attempts += 1
         self._last = attempt
-        self.host = host
-        self.ticket.waiting()
+        self.ticket.flight.silent_since = attempt.began
         return attempt
 
-    def returned(self, told: "Answer | Parsed | None") -> None:
+    def returned(self, told: "Parsed | None") -> None:
         """Take note that the SDK has handed its answer over; where that is still to be read, the call goes on.
 
         ``told``: what the answer says, where the SDK has parsed it.
@@ -124,7 +123,7 @@ class Call(Observed):
                 last.parse()
             else:
                 self._told = told
-                last.forget()
+                last.parsed(told.request_id)
             if last.verdict is not None:
                 self._end(last.verdict)
         except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
@@ -167,7 +166,7 @@ class Call(Observed):
     @guarded
     def rejected(self, breaker: str, refusal: "BreakerOpen | DeadlineExceeded | None") -> None:
         """Take note that a breaker let no attempt through."""
-        self.host = self.host or breaker.partition("/")[0]
+        self._host = breaker.partition("/")[0]
         self.span = self.span or self._trace(None)
         if self.span is not None:
             self.span.rejected(breaker, getattr(refusal, "retry_after", None))
@@ -182,9 +181,9 @@ class Call(Observed):
             if self.span is not None:
                 self.span.waited(wait)
 
-    def _trace(self, port: int | None) -> "CallSpan | None":
+    def _trace(self, first: Attempt | None) -> "CallSpan | None":
         tracing, wanted = self.observer.tracing, Defaults.traces
-        if tracing is None or wanted is False:
+        if tracing is None or wanted is False or not tracing.active:
             return None
         return tracing.for_call(
             source=Source.CLIENT,
@@ -193,8 +192,8 @@ class Call(Observed):
             profile=self.profile,
             stream=self.stream,
             started_at=self.started_at,
-            host=self.host,
-            port=port,
+            host=self._host if first is None else first.host,
+            port=None if first is None else first.port,
             begin=wanted is True,
         )
 
@@ -266,8 +265,8 @@ class Call(Observed):
             waits=self._waits,
             retry_result=self._retry_result(verdict) if self.survival is None else self._fate,
             error_type=verdict.error_type,
-            host=self.host,
-            request_id=self.request_id,
+            host=self._host if last is None else last.host,
+            request_id=self._request_id if last is None else last.request_id or self._request_id,
             first_token=first_token,
             output_seconds=output_seconds,
             usage=usage,

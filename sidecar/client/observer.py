@@ -45,6 +45,10 @@ class Reporter(Protocol):
 class Tracing(Protocol):
     """What is needed of whoever traces."""
 
+    @property
+    def active(self) -> bool:
+        """Whether anybody traces; asked before each call, as most often nobody does."""
+
     def for_call(
         self,
         *,

@@ -53,7 +53,7 @@ def observe_send(original: Callable[..., Any]) -> Callable[..., Any]:
             raise
         streamed = stream or attempt.call.streams
         unread = streamed and not response.is_closed
-        attempt.responded(response.status_code, response.headers.raw, decoded=not unread)
+        attempt.responded(response.status_code, response.headers, decoded=not unread)
         if unread:
             response.stream = observed(response.stream, attempt)
             survival = attempt.call.survival

@@ -57,6 +57,11 @@ class Tracing:
         self._given: Final = provider
         self._tracer_of: tuple[Any, Tracer | None] = (None, None)
 
+    @property
+    def active(self) -> bool:
+        """Whether anybody traces: it takes a few dictionary look-ups."""
+        return self._given is not None or active_provider(TRACES) is not None
+
     def for_call(
         self,
         *,
@@ -77,7 +82,7 @@ class Tracing:
         one, and is used. Where it has none, one is begun at ``started_at`` (Unix seconds), under ``parent`` or else
         the current span; then ``end`` it. Without ``begin`` the answer is None there.
         """
-        if self._given is None and active_provider(TRACES) is None:
+        if not self.active:
             return None  # the usual, and once a call: before all that costs something
         with guarded():
             tracer = self._tracer()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.client.answers import Parsed
 from sidecar.client.attempt import Attempt
 from sidecar.client.call import Call
 from sidecar.client.observer import Observer
@@ -23,7 +24,6 @@ from sidecar.model import (
     Verdict,
     Wait,
 )
-from sidecar.wire.usage import Answer
 
 
 @dataclass
@@ -45,11 +45,25 @@ class ReadTimeout(Exception):  # noqa: N818  # the name is the case
     """Named as HTTP libraries do."""
 
 
-HEADERS = [
-    (b"Request-Id", b"req_1"),
-    (b"Content-Type", b"text/event-stream"),
-    (b"anthropic-ratelimit-requests-limit", b"50"),
-]
+@dataclass(frozen=True)
+class Url:
+    host: str = "api.test"
+    port: int | None = None
+    scheme: str = "https"
+
+
+@dataclass(frozen=True)
+class Headers:
+    raw: Sequence[tuple[bytes, bytes]] = ()
+
+
+HEADERS = Headers(
+    [
+        (b"Request-Id", b"req_1"),
+        (b"Content-Type", b"text/event-stream"),
+        (b"anthropic-ratelimit-requests-limit", b"50"),
+    ]
+)
 START = b'event: message_start\ndata: {"message": {"usage": {"input_tokens": 7}}}\n\n'
 DELTA = b'event: content_block_delta\ndata: {"delta": {"text": "x"}}\n\n'
 FINISH = b'event: message_delta\ndata: {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 20}}\n\n'
@@ -67,7 +81,7 @@ def begin(seen: Any, clock: Clock, *, stream: bool = False) -> Call:
 
 
 def attempt(call: Call) -> Attempt:
-    return call.attempt(method="POST", host="api.test", port=443)
+    return call.attempt("POST", Url())
 
 
 def read(attempt: Attempt, clock: Clock, chunks: Sequence[tuple[float, bytes, float]]) -> None:
@@ -150,16 +164,36 @@ def test_a_wait_that_ends_in_a_timeout_is_a_gap_too(seen: Any, clock: Clock) -> 
 
 
 def test_a_whole_answer_costs_the_parsing_only_where_the_sdk_has_not_parsed(seen: Any, clock: Clock) -> None:
-    for told in (Answer(Usage(input=1), "end_turn"), None):
+    for told in (Parsed({"input_tokens": 1}, "end_turn", "req_2"), None):
         call = begin(seen, clock)
         one = attempt(call)
-        one.responded(200, [(b"content-type", b"application/json")], decoded=True)
+        one.responded(200, Headers([(b"content-type", b"application/json")]), decoded=True)
         one.whole(b'{"usage": {"input_tokens": 2}, "stop_reason": "max_tokens"}')
         call.returned(told)
     assert [(record.usage, record.stop_reason) for record in seen.calls] == [
         (Usage(input=1), "end_turn"),
         (Usage(input=2), "max_tokens"),
     ]
+
+
+def test_the_requests_id_is_the_sdks_word_else_the_headers_else_that_of_an_attempt_before(
+    seen: Any, clock: Clock
+) -> None:
+    for told in (Parsed(None, None, "req_2"), Parsed(None, None, None), Parsed(None, None, 7), None):
+        call = begin(seen, clock)
+        one = attempt(call)
+        one.responded(200, HEADERS, decoded=True)
+        one.whole(b"{}")
+        call.returned(told)
+    assert [record.request_id for record in seen.calls] == ["req_2", "req_1", "req_1", "req_1"]
+    assert [record.request_id for record in seen.attempts] == ["req_2", "req_1", "req_1", "req_1"]
+
+    call = begin(seen, clock)
+    attempt(call).responded(529, HEADERS, decoded=True)
+    attempt(call).failed(ReadTimeout(), stage=Stage.WAITING)
+    call.raised(ReadTimeout())
+    assert seen.attempts[-1].request_id is None
+    assert seen.calls[-1].request_id == "req_1"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +209,7 @@ def test_what_the_sdk_raises_after_a_good_answer_overrules_it_only_when_it_canno
 ) -> None:
     call = begin(seen, clock)
     one = attempt(call)
-    one.responded(200, [], decoded=True)
+    one.responded(200, Headers(), decoded=True)
     one.whole(b"{}")
     assert seen.attempts == []  # not told before it is known
     call.raised(error)

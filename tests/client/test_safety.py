@@ -131,6 +131,8 @@ def test_a_fault_in_beginning_an_attempt_lets_the_request_pass(
 class BrokenTracing:
     """A tracer that fails when it is asked for a span, or whenever the span is used."""
 
+    active = True
+
     def __init__(self, *, late: bool) -> None:
         self.late = late
 
