@@ -20,9 +20,11 @@ BATCH: Final = 32
 
 
 class Backlog:
-    """Takes makers of records from any thread; ``count`` gets what they make, under the store's lock."""
+    """Takes makers of records from any thread; ``count`` gets what each makes, alone under the store's lock."""
 
-    def __init__(self, store: Store, count: Callable[[Record], object], fault: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, store: Store, count: Callable[[Iterable[Record]], None], fault: Callable[[Exception], None]
+    ) -> None:
         self._store: Final = store
         self._count: Final = count
         self._fault: Final = fault
@@ -47,10 +49,10 @@ class Backlog:
                 except IndexError:  # another thread was quicker
                     return
                 self._make(maker)
+            store.catch_up()
 
     def _make(self, maker: Maker) -> None:
         try:
-            for record in maker():
-                self._count(record)
+            self._count(maker())
         except Exception as error:  # noqa: BLE001  # whatever it is, neither the reader nor the next one suffers
             self._fault(error)

@@ -79,7 +79,7 @@ class Telemetry:
         self.in_flight = InFlight(self._admit_flight, clock)
         self._sinks: tuple[Sink, ...] = ()
         self._askers: tuple[Callable[[], None], ...] = ()
-        self._backlog: Final = Backlog(self._store, self._count_only, partial(self.internal_error, "backlog"))
+        self._backlog: Final = Backlog(self._store, self._count_all, partial(self.internal_error, "backlog"))
         self._logged: Final[set[str]] = set()
         self._process = _process_name()
         self._inherited: Mapping[Key, float] = {}
@@ -275,11 +275,21 @@ class Telemetry:
 
     # How records are counted, and faults swallowed.
 
-    def _count_only(self, record: Record) -> None:
-        if isinstance(record, CallRecord):
-            self._count(self._recorder.call, record, self.call)
-        else:
-            self._count(self._recorder.attempt, record, self.attempt)
+    def _count_all(self, records: Iterable[Record]) -> None:
+        """Count what the backlog has had made: it holds the lock, and nobody is inside."""
+        store, recorder = self._store, self._recorder
+        store.busy = True
+        try:
+            for record in records:
+                try:
+                    if isinstance(record, CallRecord):
+                        recorder.call(record)
+                    else:
+                        recorder.attempt(record)
+                except Exception as error:  # noqa: BLE001  # whatever it is, no call suffers from it
+                    store.later(partial(self._unfit, error))
+        finally:
+            store.busy = False
 
     def _count(self, count: Callable[[_Record], None], record: _Record, again: Callable[[_Record], None]) -> bool:
         store = self._store
