@@ -26,11 +26,12 @@ class Parsed:
         counts = self._counts
         if counts is None:
             return None
+        get = counts.get
         return Usage(
-            input=_count(counts.get("input_tokens")),
-            output=_count(counts.get("output_tokens")),
-            cache_read=_count(counts.get("cache_read_input_tokens")),
-            cache_write=_count(counts.get("cache_creation_input_tokens")),
+            _count(get("input_tokens")),
+            _count(get("output_tokens")),
+            _count(get("cache_read_input_tokens")),
+            _count(get("cache_creation_input_tokens")),
         )
 
     @property

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _S = TypeVar("_S", bound="Observed")
 
+_SOURCE: Final = Source.CLIENT  # looking up a member in an enum is a call
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -289,29 +290,29 @@ class Attempt(Observed):
         call, began = self.call, self.began
         verdict = self.verdict or OK
         streamed = call.streams and self.gap >= 0
-        return AttemptRecord(
-            source=Source.CLIENT,
-            endpoint=call.endpoint,
-            model=call.model,
-            profile=call.profile,
-            stream=call.streams,
-            number=self._number,
-            started_at=call.started_at + (began - call.began),
-            duration=(self.ended_at or began) - began,
-            outcome=verdict.outcome,
-            phase=verdict.phase,
-            status=self._status,
-            error_type=verdict.error_type,
-            method=self._method,
-            host=self.host,
-            port=self.port,
-            request_id=self.request_id,
-            first_byte=None if self._responded_at is None else self._responded_at - began,
-            first_token=None if self._first_token_at is None else self._first_token_at - began,
-            max_gap=self.gap if streamed else None,
-            max_gap_at=self.gap_at - began if streamed else None,
-            limits=self._limits,
-            trace=None if call.span is None else call.span.ref,
+        return AttemptRecord(  # by position: keywords cost more than all the rest
+            _SOURCE,
+            call.endpoint,
+            call.model,
+            call.profile,
+            call.streams,
+            self._number,
+            call.started_at + (began - call.began),
+            (self.ended_at or began) - began,  # duration
+            verdict.outcome,
+            verdict.phase,
+            self._status,
+            verdict.error_type,
+            self._method,
+            self.host,
+            self.port,
+            self.request_id,
+            None if self._responded_at is None else self._responded_at - began,  # first_byte
+            None if self._first_token_at is None else self._first_token_at - began,
+            self.gap if streamed else None,  # max_gap
+            self.gap_at - began if streamed else None,
+            self._limits,
+            None if call.span is None else call.span.ref,  # trace
         )
 
     @property
@@ -333,7 +334,7 @@ class Attempt(Observed):
         self.verdict = verdict
         call = self.call
         call.ticket.flight.silent_since = None
-        if verdict.outcome is not Outcome.OK:
+        if verdict.outcome is not OK.outcome:
             self.settle()  # one that ended well may still be overruled by the SDK, which is about to read it
         call.ended(self)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sidecar.policy import BreakerOpen, DeadlineExceeded
     from sidecar.telemetry.traces import CallSpan
 
+_SOURCE: Final = Source.CLIENT  # looking up a member in an enum is a call
 _ABANDONED: Final = frozenset({Outcome.CANCELLED, Outcome.REJECTED})
 
 
@@ -186,7 +187,7 @@ class Call(Observed):
         if tracing is None or wanted is False or not tracing.active:
             return None
         return tracing.for_call(
-            source=Source.CLIENT,
+            source=_SOURCE,
             endpoint=self.endpoint,
             model=self.model,
             profile=self.profile,
@@ -198,7 +199,7 @@ class Call(Observed):
         )
 
     def _retry_result(self, verdict: Verdict) -> RetryResult | None:
-        if not any(wait.completed for wait in self._waits):
+        if not self._waits or not any(wait.completed for wait in self._waits):
             return None
         if verdict.outcome is Outcome.OK:
             return RetryResult.RECOVERED
@@ -251,25 +252,25 @@ class Call(Observed):
         output_seconds = None
         if first_token is not None and usage is not None:
             output_seconds = max(0.0, (self.answered or self._ended_at) - self.began - first_token)
-        return CallRecord(
-            source=Source.CLIENT,
-            endpoint=self.endpoint,
-            model=self.model,
-            profile=self.profile,
-            stream=self.stream,
-            started_at=self.started_at,
-            duration=duration,
-            outcome=verdict.outcome,
-            phase=verdict.phase,
-            attempts=self._attempts,
-            waits=self._waits,
-            retry_result=self._retry_result(verdict) if self.survival is None else self._fate,
-            error_type=verdict.error_type,
-            host=self._host if last is None else last.host,
-            request_id=self._request_id if last is None else last.request_id or self._request_id,
-            first_token=first_token,
-            output_seconds=output_seconds,
-            usage=usage,
-            stop_reason=None if told is None else told.stop_reason,
-            trace=None if self.span is None else self.span.ref,
+        return CallRecord(  # by position: keywords cost more than all the rest
+            _SOURCE,
+            self.endpoint,
+            self.model,
+            self.profile,
+            self.stream,
+            self.started_at,
+            duration,
+            verdict.outcome,
+            verdict.phase,
+            self._attempts,
+            self._waits,
+            self._retry_result(verdict) if self.survival is None else self._fate,
+            verdict.error_type,
+            self._host if last is None else last.host,
+            self._request_id if last is None else last.request_id or self._request_id,
+            first_token,
+            output_seconds,
+            usage,
+            None if told is None else told.stop_reason,
+            None if self.span is None else self.span.ref,  # trace
         )

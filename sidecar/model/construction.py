@@ -24,7 +24,7 @@ def cheaply_built(cls: type[_T]) -> type[_T]:
     }
     parameters = (field.name if field.default is MISSING else f"{field.name}=_{field.name}" for field in declared)
     lines = (
-        f"def __new__(_cls, *, {', '.join(parameters)}):",
+        f"def __new__(_cls, {', '.join(parameters)}):",
         "    self = _new(_Twin)",
         *(f"    self.{name} = {name}" for name in names),
         "    self.__class__ = _cls",
