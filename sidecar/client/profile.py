@@ -10,6 +10,7 @@ from sidecar.model import Profile
 HEADER: Final = "x-sidecar-profile"
 """Names the profile of one call (``extra_headers={"x-sidecar-profile": "interactive"}``); it is never sent."""
 
+_DEFAULT: Final = Profile.DEFAULT  # looking up a member in an enum is a call
 _BLOCK: Final[ContextVar[Profile | None]] = ContextVar("sidecar_profile", default=None)
 
 
@@ -37,15 +38,12 @@ def profile_of(headers: Mapping[str, Any], default: Profile | None) -> tuple[Pro
 
     A header that names no profile is taken off too, and otherwise as if it were not there: it must not fail a call.
     """
-    named = None
-    for key in headers:
-        if key.lower() == HEADER:
-            named = headers[key]
-            headers = {name: value for name, value in headers.items() if name.lower() != HEADER}
-            break
-    if isinstance(named, str):
-        try:
-            return Profile(named.strip().lower()), headers
-        except ValueError:
-            pass
-    return _BLOCK.get() or default or Profile.DEFAULT, headers
+    if HEADER in map(str.lower, headers):  # most calls do not name it
+        named = next(value for name, value in headers.items() if name.lower() == HEADER)
+        headers = {name: value for name, value in headers.items() if name.lower() != HEADER}
+        if isinstance(named, str):
+            try:
+                return Profile(named.strip().lower()), headers
+            except ValueError:
+                pass
+    return _BLOCK.get() or default or _DEFAULT, headers
