@@ -1,32 +1,33 @@
 """Reads off what the SDK hands to the application."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import httpx2
 
-from sidecar.client.attempt import request_id
 from sidecar.model import Usage
 from sidecar.wire.usage import word
 
 
 class Parsed:
-    """What an answer says that the SDK has parsed. Holds its numbers and nothing else of it."""
+    """What an answer says that the SDK has parsed. Holds its numbers and nothing else of it.
 
-    __slots__ = ("_counts", "_stop_reason", "request_id")
+    Like a call, it only keeps what it is told: what that means is worked out when somebody asks.
+    """
 
-    def __init__(self, counts: Mapping[str, Any] | None, stop_reason: Any, request: Any) -> None:
-        self._counts = counts
+    __slots__ = ("_stop_reason", "_usage", "request_id")
+
+    def __init__(self, usage: Any, stop_reason: Any, request_id: Any) -> None:
+        self._usage = usage
         self._stop_reason = stop_reason
-        self.request_id: Final = request_id(request)
+        self.request_id = request_id
+        """The API's id of the request, unless it is something else."""
 
     @property
     def usage(self) -> Usage | None:
         """Tokens, where it counts them."""
-        counts = self._counts
-        if counts is None:
+        if not _is_model(self._usage):
             return None
-        get = counts.get
+        get = self._usage.__dict__.get
         return Usage(
             _count(get("input_tokens")),
             _count(get("output_tokens")),
@@ -47,10 +48,8 @@ def told_by(answer: Any) -> Parsed | None:
     """
     if not _is_model(answer):
         return None
-    told = answer.__dict__
-    usage = told.get("usage")
-    counts = usage.__dict__ if _is_model(usage) else None
-    return Parsed(counts, told.get("stop_reason"), told.get("_request_id"))
+    told = answer.__dict__.get
+    return Parsed(told("usage"), told("stop_reason"), told("_request_id"))
 
 
 def content_of(response: httpx2.Response) -> bytes:

@@ -31,6 +31,7 @@ _P = ParamSpec("_P")
 _S = TypeVar("_S", bound="Observed")
 
 _SOURCE: Final = Source.CLIENT  # looking up a member in an enum is a call
+_MAX_REQUEST_ID: Final = 128
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -123,7 +124,10 @@ class Attempt(Observed):
     @property
     def request_id(self) -> str | None:
         """The API's id of it, once the response has begun."""
-        return self._request_id or request_id(self._by_name().get(b"request-id", b"").decode("ascii", "replace"))
+        told = self._request_id
+        if told is None:
+            told = self._by_name().get(b"request-id", b"").decode("ascii", "replace")
+        return told[:_MAX_REQUEST_ID] or None
 
     @property
     def status(self) -> int | None:
@@ -252,9 +256,9 @@ class Attempt(Observed):
             if verdict.outcome is not Outcome.OK:
                 self.overrule(verdict)
 
-    def parsed(self, request_id: str | None) -> None:
+    def parsed(self, request_id: object) -> None:
         """Let go of what the SDK has parsed: the record may be made a while later. ``request_id``: as it told it."""
-        self._request_id = request_id or self.request_id
+        self._request_id = request_id if isinstance(request_id, str) else self.request_id
         self._content = self._headers = self._named = None
 
     @guarded
@@ -337,14 +341,6 @@ class Attempt(Observed):
         if verdict.outcome is not OK.outcome:
             self.settle()  # one that ended well may still be overruled by the SDK, which is about to read it
         call.ended(self)
-
-
-_MAX_REQUEST_ID: Final = 128
-
-
-def request_id(told: object) -> str | None:
-    """Take the API's id of a request; anything else is not one."""
-    return told[:_MAX_REQUEST_ID] if isinstance(told, str) and told else None
 
 
 def _ignore(_: bytes) -> bool:

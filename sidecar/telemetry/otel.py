@@ -3,7 +3,7 @@
 import logging
 import sys
 from dataclasses import dataclass
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Final
 
 _LOGGER: Final = logging.getLogger("sidecar.telemetry")
@@ -28,23 +28,26 @@ TRACES: Final = Api("opentelemetry.trace", "get_tracer_provider", "opentelemetry
 METRICS: Final = Api(
     "opentelemetry.metrics", "get_meter_provider", "opentelemetry.metrics._internal", "_METER_PROVIDER"
 )
-_asked: Final[set[Api]] = set()
+_asked: Final[dict[Api, ModuleType]] = {}
+"""The homes of those that were asked once."""
 
 
 def active_provider(api: Api) -> Any:
-    """Return the provider that the application set, or None; a few dictionary look-ups when None."""
-    module = sys.modules.get(api.module)
-    if module is None:  # nobody can have set one before the API was imported
-        return None
+    """Return the provider that the application set, or None; two look-ups when None."""
     # While none is set, the getter looks into the environment, which takes several microseconds: each time. So it is
     # asked once, as it may load a provider that the environment names, and then its variable is looked at.
-    if api in _asked and getattr(sys.modules.get(api.home), api.slot, module) is None:
+    home = _asked.get(api)
+    if home is not None and getattr(home, api.slot, home) is None:
+        return None
+    module = sys.modules.get(api.module)
+    if module is None:  # nobody can have set one before the API was imported
         return None
     try:
         provider = getattr(module, api.getter)()
     except Exception:  # noqa: BLE001  # a provider that cannot be loaded, or a module that is still being imported
         return None
-    _asked.add(api)
+    if api.home in sys.modules:
+        _asked[api] = sys.modules[api.home]
     return None if type(provider).__name__ in _INERT else provider
 
 

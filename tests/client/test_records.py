@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import anthropic
 import pytest
 
 from sidecar.client.answers import Parsed
@@ -164,7 +165,7 @@ def test_a_wait_that_ends_in_a_timeout_is_a_gap_too(seen: Any, clock: Clock) -> 
 
 
 def test_a_whole_answer_costs_the_parsing_only_where_the_sdk_has_not_parsed(seen: Any, clock: Clock) -> None:
-    for told in (Parsed({"input_tokens": 1}, "end_turn", "req_2"), None):
+    for told in (Parsed(anthropic.types.Usage(input_tokens=1, output_tokens=0), "end_turn", "req_2"), None):
         call = begin(seen, clock)
         one = attempt(call)
         one.responded(200, Headers([(b"content-type", b"application/json")]), decoded=True)

@@ -499,7 +499,7 @@ def test_a_provider_that_cannot_be_loaded_is_as_none(monkeypatch: pytest.MonkeyP
         raise RuntimeError("OTEL_PYTHON_TRACER_PROVIDER names nothing that is installed")
 
     monkeypatch.setattr(trace, "get_tracer_provider", broken)
-    monkeypatch.setattr(otel, "_asked", set())
+    monkeypatch.setattr(otel, "_asked", {})
     assert Tracing().for_call(**BEGINNING) is None
 
 
