@@ -30,6 +30,8 @@ _ERRORS_FROM: Final = 400
 _STALL_FROM: Final = 5.0
 """A silence of this many seconds is worth an event even if the stream went on after it."""
 _HTTPS, _HTTP = 443, 80
+_NO_ERRORS: Final = frozenset({Outcome.OK, Outcome.CANCELLED})
+"""Giving up is the application's right, and no error; the conventions leave the status unset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,9 +202,9 @@ def _name_of_attempt(record: AttemptRecord) -> str:
 def _attributes_of_attempt(record: AttemptRecord) -> _Attributes:
     attributes: _Attributes = {
         semconv.HTTP_REQUEST_METHOD: _method(record),
-        semconv.CLAUDE_OUTCOME: record.outcome.value,
-        semconv.CLAUDE_PROFILE: record.profile.value,
-        semconv.CLAUDE_SOURCE: record.source.value,
+        semconv.CLAUDE_OUTCOME: str(record.outcome),  # a tenth of the price of its ``value``
+        semconv.CLAUDE_PROFILE: str(record.profile),
+        semconv.CLAUDE_SOURCE: str(record.source),
         **_server(record.host, record.port),
     }
     template = semconv.URL_TEMPLATES.get(record.endpoint)
@@ -263,8 +265,8 @@ def _attributes_of_call(record: CallRecord) -> _Attributes:
 
 def _ours_of_call(record: CallRecord) -> _Attributes:
     attributes: _Attributes = {
-        semconv.CLAUDE_OUTCOME: record.outcome.value,
-        semconv.CLAUDE_PROFILE: record.profile.value,
+        semconv.CLAUDE_OUTCOME: str(record.outcome),
+        semconv.CLAUDE_PROFILE: str(record.profile),
         semconv.CLAUDE_ATTEMPTS: record.attempts,
     }
     if record.phase is not None:
@@ -295,8 +297,7 @@ def _set_status(span: Span, outcome: Outcome) -> None:
 
 
 def _is_error(outcome: Outcome) -> bool:
-    # Giving up is the application's right, and no error; the conventions leave the status unset.
-    return outcome not in {Outcome.OK, Outcome.CANCELLED}
+    return outcome not in _NO_ERRORS
 
 
 def _nanoseconds(moment: float, later: float = 0.0) -> int:
