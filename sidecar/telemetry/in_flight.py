@@ -91,11 +91,12 @@ class InFlight:
         profile: Profile | None = None,
         stream: bool | None = None,
         source: Source | None = None,
+        began: float | None = None,
     ) -> Ticket:
         """Begin a call. With ``profile`` and ``stream`` its counters, too, exist from now on, at 0.
 
         That lets a scrape see them before the call fails, and ``rate()`` see the failure. ``source`` is by default
-        the telemetry's own.
+        the telemetry's own. ``began`` is for a call that began before now, by the same clock.
         """
         start = (endpoint, model, source, profile, stream)
         try:
@@ -107,7 +108,7 @@ class InFlight:
             self._seen[key] = None
             if stable:
                 self._known[start] = key
-        return Ticket(Flight(key, self._clock()), self._live, self._clock)
+        return Ticket(Flight(key, self._clock() if began is None else began), self._live, self._clock)
 
     def loads(self) -> dict[Key, Load]:
         """Work out the gauges as of now."""
