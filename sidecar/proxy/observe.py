@@ -13,17 +13,17 @@ from sidecar.model import Profile, RateLimit
 from sidecar.proxy.attempts import attempt_of, verdict_on
 from sidecar.proxy.caller import Caller, read_caller
 from sidecar.proxy.calls import again_within, call_of, refusal_of
-from sidecar.proxy.correlate import Calls, Correlation, Key, Past
+from sidecar.proxy.correlate import Correlation, Key, Past
 from sidecar.proxy.ending import Ending
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.headers import RequestHead, ResponseHead
+from sidecar.proxy.later import Later
 from sidecar.proxy.origin import Origin
 from sidecar.proxy.reading import Reading
 from sidecar.proxy.request_scan import RequestScan
 from sidecar.proxy.seen import Seen
 from sidecar.proxy.shapes import Shape
 from sidecar.proxy.traces import CallSpans
-from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry import Telemetry, Ticket
 from sidecar.wire.ratelimit import parse_rate_limits
 
@@ -49,11 +49,11 @@ class Observer:
     def __init__(
         self,
         telemetry: Telemetry,
-        wheel: Wheel,
         origin: Origin,
         *,
+        later: Later,
+        calls: Correlation,
         shape: Shape = Shape.ANTHROPIC,
-        calls: Correlation | None = None,
         profile: Profile = Profile.DEFAULT,
         rules: Sequence[ProfileRule] = (),
         spans: CallSpans | None = None,
@@ -64,7 +64,8 @@ class Observer:
         self.origin: Final = origin
         self.clock: Final = clock
         self.wall: Final = wall
-        self.calls: Final[Correlation] = calls or Calls(wheel, telemetry.call)
+        self.calls: Final = calls
+        self.later: Final = later
         self.spans: Final = spans
         self.shape: Final = shape
         self._profile = profile
@@ -100,10 +101,6 @@ class Observer:
             self._limits_due = now + _LIMITS_FRESH
         return limits
 
-    def close(self) -> None:
-        """Tell of every call that might have gone on."""
-        self.calls.close()
-
 
 def _guarded(method: "Callable[Concatenate[Sight, P], None]") -> "Callable[Concatenate[Sight, P], None]":
     @wraps(method)
@@ -119,9 +116,22 @@ def _guarded(method: "Callable[Concatenate[Sight, P], None]") -> "Callable[Conca
 
 
 class Sight(Seen):
-    """One request as it goes by."""
+    """One request as it goes by: measured at once, made sense of later."""
 
-    __slots__ = ("_key", "_listener", "_observer", "_past", "_scan", "_ticket", "blind")
+    __slots__ = (
+        "_ending",
+        "_fault",
+        "_key",
+        "_listener",
+        "_observer",
+        "_over_at",
+        "_past",
+        "_put_off",
+        "_scan",
+        "_ticket",
+        "_unread",
+        "blind",
+    )
 
     def __init__(self, observer: Observer, head: RequestHead, listener: Profile | None = None) -> None:
         super().__init__(head, observer.caller_of(head), observer.clock(), observer.wall())
@@ -131,8 +141,13 @@ class Sight(Seen):
         self._key: Key = ()
         self._past: Past | None = None
         self._ticket: Ticket | None = None
+        self._unread = False  # nobody waits for the next byte
+        self._put_off = False  # it waits to be settled
+        self._ending: Ending | None = None  # until it is told
+        self._fault: Fault | None = None
+        self._over_at = 0.0
         self.blind = False
-        """Looking has failed; nothing more is seen of this request."""
+        """Looking is over, or has failed; nothing more is seen of this request."""
 
     def go_blind(self, error: Exception) -> None:
         """Count a fault of our own, and look no further."""
@@ -156,14 +171,11 @@ class Sight(Seen):
 
     def request_over(self) -> None:
         """Take note that all of the request has come; the wait for the answer begins."""
-        if self.blind:
+        if self.blind or self._ending is not None:
             return
         try:
             self.last = self._observer.clock()
-            if self._scan is not None:
-                self._settle_request(self._scan)
-            if self._ticket is not None:
-                self._ticket.waiting()
+            self._later()
         except Exception as error:  # noqa: BLE001  # as above
             self.go_blind(error)
 
@@ -192,7 +204,7 @@ class Sight(Seen):
                 self.max_gap_at = self.last - self.began
             self.last = now
             if self._ticket is not None:
-                self._ticket.waiting()
+                self._ticket.flight.silent_since = now
             if reading.feed(data) and self.first_token is None:
                 scanner = reading.scanner
                 if scanner is not None and scanner.first_delta:
@@ -203,34 +215,52 @@ class Sight(Seen):
     @_guarded
     def paused(self) -> None:
         """Take note that nobody waits for the upstream: the client reads too slowly."""
+        self._unread = True
         if self._ticket is not None:
             self._ticket.idle()
 
     @_guarded
     def resumed(self) -> None:
         """Take note that the next byte is waited for again."""
+        self._unread = False
         self.last = self._observer.clock()
         if self._ticket is not None:
             self._ticket.waiting()
 
     def ended(self, ending: Ending, fault: Fault | None) -> None:
-        """Take the end, and tell of it."""
+        """Take the end."""
+        if self.blind:
+            return
+        try:
+            self._over_at = self._observer.clock()
+            self._ending = ending
+            self._fault = fault
+            if self._ticket is not None:
+                self._ticket.end()
+            self._later()
+        except Exception as error:  # noqa: BLE001  # as above
+            self.go_blind(error)
+
+    def settle(self) -> None:
+        """Make sense of what was seen so far, and tell of it if that is all."""
+        self._put_off = False
         if self.blind:
             return
         try:
             if self._scan is not None:
                 self._settle_request(self._scan)
-            if self._ticket is not None:
-                self._ticket.end()
-            now = self._observer.clock()
-            if ending is Ending.REFUSED:
-                self._observer.telemetry.call(refusal_of(self, fault, now, origin=self._observer.origin))
-            else:
-                self._tell(ending, fault, now)
+            if self._ending is not None:
+                self._tell(self._ending)
+                self.blind = True
         except Exception as error:  # noqa: BLE001  # as above
             self.go_blind(error)
 
     # --- inside
+
+    def _later(self) -> None:
+        if not self._put_off:
+            self._put_off = True
+            self._observer.later.add(self)
 
     def _settle_request(self, scan: RequestScan) -> None:
         self._scan = None
@@ -247,12 +277,26 @@ class Sight(Seen):
             self.trace = self._past.trace or observer.spans.begin(
                 caller, asked, self.profile, started_at=self.started_at, origin=observer.origin
             )
-        self._ticket = observer.telemetry.in_flight.begin(
-            told.endpoint, asked.model, profile=self.profile, stream=asked.stream, source=caller.source
+        ticket = observer.telemetry.in_flight.begin(
+            told.endpoint,
+            asked.model,
+            profile=self.profile,
+            stream=asked.stream,
+            source=caller.source,
+            began=self.began,
         )
+        if self._ending is not None:
+            ticket.end()
+            return
+        self._ticket = ticket
+        if not self._unread:
+            ticket.flight.silent_since = self.last
 
-    def _tell(self, ending: Ending, fault: Fault | None, now: float) -> None:
-        observer, past = self._observer, self._past
+    def _tell(self, ending: Ending) -> None:
+        observer, past, fault, now = self._observer, self._past, self._fault, self._over_at
+        if ending is Ending.REFUSED:
+            observer.telemetry.call(refusal_of(self, fault, now, origin=observer.origin))
+            return
         assert past is not None  # noqa: S101  # the request is settled
         verdict = verdict_on(self, ending, fault, now)
         attempt = attempt_of(

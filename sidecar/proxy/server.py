@@ -15,6 +15,7 @@ from sidecar.proxy.downstream import Downstream
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.headers import DEFAULT, RequestHead
+from sidecar.proxy.later import Later
 from sidecar.proxy.limits import Limits
 from sidecar.proxy.observe import Observer, ProfileRule
 from sidecar.proxy.origin import ForwardProxy, Origin
@@ -88,6 +89,7 @@ class Proxy:
         self._clock = clock
         self._wall = wall
         self.wheel = Wheel(self._loop)
+        self._later = None if telemetry is None else Later(self._loop, self.wheel, telemetry)
         self._calls = calls
         if calls is None and telemetry is not None:
             self._calls = Calls(self.wheel, telemetry.call)
@@ -144,14 +146,14 @@ class Proxy:
         return Pool(self._loop, self.wheel, target.origin, connector, limits, preserve_host=target.preserve_host)
 
     def _make_observer(self, target: Target, settings: Settings) -> Observer | None:
-        if self._telemetry is None:
+        if self._telemetry is None or self._later is None or self._calls is None:
             return None
         return Observer(
             self._telemetry,
-            self.wheel,
             target.origin,
-            shape=target.shape,
+            later=self._later,
             calls=self._calls,
+            shape=target.shape,
             profile=settings.profile,
             rules=settings.profile_rules,
             spans=self._spans,
@@ -195,6 +197,11 @@ class Proxy:
         await self.close()
         return cut
 
+    def settle(self) -> None:
+        """Make and count the records of all that has ended."""
+        if self._later is not None:
+            self._later.settle()
+
     async def close(self) -> None:
         """Close everything at once."""
         self.draining = True
@@ -207,6 +214,7 @@ class Proxy:
             pool.close()
         if self.shield is not None:
             self.shield.close()
+        self.settle()
         if self._calls is not None:
             self._calls.close()
         self.wheel.close()

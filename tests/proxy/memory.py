@@ -80,14 +80,20 @@ class Conversation:
     def __init__(self, limits: Limits | None = None, *, spans: CallSpans | None = None, **settings: Any) -> None:
         self.now = 1000.0
         """The time, by hand."""
-        self.records = Records()
-        self.telemetry = Telemetry(source=Source.PROXY, wall=lambda: self.now + 1e9)
-        self.telemetry.add_sink(self.records)
+        self._records = Records()
+        self.telemetry = Telemetry(source=Source.PROXY, clock=lambda: self.now, wall=lambda: self.now + 1e9)
+        self.telemetry.add_sink(self._records)
         self._spans = spans
         self._settings = settings
         self.loop = asyncio.new_event_loop()
         self.upstreams: list[tuple[Upstream, Pipe]] = []
         self.loop.run_until_complete(self._make(limits or Limits()))
+
+    @property
+    def records(self) -> Records:
+        """The records of all that has ended so far."""
+        self.proxy.settle()
+        return self._records
 
     async def _make(self, limits: Limits) -> None:
         settings = Settings(upstream=Origin("http", "up.test", 80), limits=limits, **self._settings)
