@@ -106,3 +106,18 @@ def test_invented_models_under_way_share_one_place() -> None:
     telemetry.call(call(model="invented-9"))
     tickets.append(telemetry.in_flight.begin("messages", "invented-9"))
     assert telemetry.value("claude_in_flight", model="invented-9") == 1
+
+
+def test_a_call_that_was_taken_up_late_is_as_old_as_it_is(telemetry: Telemetry, clock: Clock) -> None:
+    began = clock.now
+    clock.now += 3
+    ticket = telemetry.in_flight.take_up(("messages", "claude", None, Profile.DEFAULT, True), began)
+    assert gauges(telemetry) == (1, 3, 0)
+    ticket.end()
+
+
+def test_a_call_that_was_over_before_anybody_looked_is_shown_as_begun(telemetry: Telemetry) -> None:
+    telemetry.in_flight.show(("messages", "claude", Source.PROXY, Profile.DEFAULT, False))
+    assert [labels["source"] for labels, _ in telemetry.values("claude_in_flight", model="claude")] == ["proxy"]
+    assert gauges(telemetry) == (0, 0, 0)
+    assert telemetry.values("claude_calls_total", model="claude", stream="false", outcome="timeout") != []
