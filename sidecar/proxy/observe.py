@@ -272,47 +272,37 @@ class Sight(Seen):
         self.asked = asked
         self.profile = observer.profile_of(caller, asked.model, self._listener)
         self._key = (caller.key, scan.fingerprint)
-        self._past = observer.calls.past(self._key, self.began, self.started_at, number=caller.number)
+        if caller.number != 0:  # else nothing came before it
+            self._past = observer.calls.past(self._key, self.began, self.started_at, number=caller.number)
         if observer.spans is not None and self.trace is None:
-            self.trace = self._past.trace or observer.spans.begin(
+            self.trace = (None if self._past is None else self._past.trace) or observer.spans.begin(
                 caller, asked, self.profile, started_at=self.started_at, origin=observer.origin
             )
-        ticket = observer.telemetry.in_flight.begin(
-            told.endpoint,
-            asked.model,
-            profile=self.profile,
-            stream=asked.stream,
-            source=caller.source,
-            began=self.began,
-        )
+        in_flight = observer.telemetry.in_flight
+        start = (told.endpoint, asked.model, caller.source, self.profile, asked.stream)
         if self._ending is not None:
-            ticket.end()
+            in_flight.show(start)
             return
-        self._ticket = ticket
+        self._ticket = in_flight.take_up(start, self.began)
         if not self._unread:
-            ticket.flight.silent_since = self.last
+            self._ticket.flight.silent_since = self.last
 
     def _tell(self, ending: Ending) -> None:
         observer, past, fault, now = self._observer, self._past, self._fault, self._over_at
+        telemetry, origin = observer.telemetry, observer.origin
         if ending is Ending.REFUSED:
-            observer.telemetry.call(refusal_of(self, fault, now, origin=observer.origin))
+            telemetry.call(refusal_of(self, fault, now, origin=origin))
             return
-        assert past is not None  # noqa: S101  # the request is settled
         verdict = verdict_on(self, ending, fault, now)
-        attempt = attempt_of(
-            self,
-            verdict,
-            now,
-            origin=observer.origin,
-            number=past.attempts,
-            limits=observer.limits_of(self.reply, now),
-        )
-        observer.telemetry.attempt(attempt)
-        observer.calls.ended(
-            self._key,
-            past,
-            call_of(self, attempt, now),
-            began=self.began,
-            now=now,
-            again_within=again_within(self, verdict),
-        )
+        limits = observer.limits_of(self.reply, now)
+        number = 0 if past is None else past.attempts
+        attempt = attempt_of(self, verdict, now, origin=origin, number=number, limits=limits)
+        telemetry.attempt(attempt)
+        call = call_of(self, attempt, now)
+        again = again_within(self, verdict)
+        if past is None:
+            if again is None:  # the first attempt, and the last: that is all of the call
+                telemetry.call(call)
+                return
+            past = Past(first=self.began, started_at=self.started_at)
+        observer.calls.ended(self._key, past, call, began=self.began, now=now, again_within=again)

@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 HELD: Final = 32 * 1024
 """How much of the beginning, and of the end, is held."""
+_SOON_DECODED: Final = 1024
+"""A body this short is decoded in less time than it is searched in, however many brackets it has."""
 _MAX_MODEL: Final = 256
 
 _KEYS: Final = (b'"model"', b'"max_tokens"', b'"stream"')
@@ -47,31 +49,32 @@ class RequestScan:
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
         self.size += len(piece)
-        self._crc = zlib.crc32(piece, self._crc)
         if self._first:
+            self._crc = zlib.crc32(piece, self._crc)
             self._last = piece[-HELD:] if len(piece) >= HELD else (self._last + piece)[-HELD:]
             return
         self._held.append(piece)
         if self.size > 2 * HELD:
-            whole = b"".join(self._held)
+            whole = self._whole()
+            self._crc = zlib.crc32(whole)
             self._held.clear()
             self._first, self._last = whole[:HELD], whole[-HELD:]
 
     @property
     def fingerprint(self) -> tuple[int, int]:
         """What is the same for two bodies that are: for telling a retry from a new request, nothing else."""
-        return self._crc, self.size
+        return self._crc if self._first else zlib.crc32(self._whole()), self.size
 
     def asked_so_far(self) -> Asked:
         """Say what the beginning of a body that is still coming asks for."""
-        return _asked(**_at_top(self._first or b"".join(self._held), from_end=False))
+        return _asked(**_at_top(self._first or self._whole(), from_end=False))
 
     def asked(self) -> Asked:
         """Say what the body asks for."""
         if self._first:
             return _asked(**{**_at_top(self._last, from_end=True), **_at_top(self._first, from_end=False)})
-        whole = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        found = _found_once(whole)
+        whole = self._whole()
+        found = _found_once(whole) if len(whole) > _SOON_DECODED else None
         if found is not None:
             return _asked(**found)
         try:
@@ -79,6 +82,9 @@ class RequestScan:
         except (ValueError, RecursionError):
             return Asked()
         return _of(value) if isinstance(value, dict) else Asked()
+
+    def _whole(self) -> bytes:
+        return self._held[0] if len(self._held) == 1 else b"".join(self._held)
 
 
 def _found_once(text: bytes) -> dict[str, bytes] | None:

@@ -19,6 +19,8 @@ def scan(body: bytes, step: int = 1 << 16) -> RequestScan:
     return found
 
 
+MEDIUM = "x" * 2000
+"""Too much to be decoded without a look."""
 LARGE = "x" * (3 * HELD)
 BODIES: dict[str, tuple[dict[str, Any], Asked]] = {
     "small": ({"model": "m", "max_tokens": 5, "stream": True}, Asked("m", 5, stream=True)),
@@ -51,9 +53,11 @@ BODIES: dict[str, tuple[dict[str, Any], Asked]] = {
 @pytest.mark.parametrize(("body", "expected"), BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize("step", [1000, 1 << 16])
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("more", [{}, {"system": MEDIUM}], ids=["", "longer"])
 def test_what_is_asked_for_is_found_at_the_top_level_only(
-    body: dict[str, Any], expected: Asked, step: int, separators: tuple[str, str]
+    body: dict[str, Any], expected: Asked, step: int, separators: tuple[str, str], more: dict[str, Any]
 ) -> None:
+    body = more | body
     assert scan(json.dumps(body, separators=separators).encode(), step).asked() == expected
 
 
@@ -89,19 +93,19 @@ values = st.recursive(
     ),
     max_leaves=12,
 )
+lengths = st.sampled_from(["", MEDIUM, LARGE])
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.dictionaries(st.text("abc", max_size=3), values, max_size=4), st.booleans(), st.integers(0, 2))
-def test_no_content_hides_or_fakes_the_model(others: dict[str, Any], large: bool, place: int) -> None:
+@given(st.dictionaries(st.text("abc", max_size=3), values, max_size=4), lengths, st.integers(0, 2))
+def test_no_content_hides_or_fakes_the_model(others: dict[str, Any], more: str, place: int) -> None:
     items = list(others.items())
     items.insert(min(place, len(items)), ("model", "the-model"))
-    if large:
-        items.insert(1, ("messages", [LARGE]))
+    items.insert(1, ("messages", [more]))
     assert scan(json.dumps(dict(items)).encode()).asked().model == "the-model"
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.binary(max_size=400), st.booleans())
-def test_nothing_raises(noise: bytes, large: bool) -> None:
-    scan(noise + (LARGE.encode() if large else b"") + noise).asked()
+@given(st.binary(max_size=400), lengths)
+def test_nothing_raises(noise: bytes, more: str) -> None:
+    scan(noise + more.encode() + noise).asked()
