@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from sidecar.proxy.chunked import ChunkedBody, MalformedChunksError
 from sidecar.proxy.errors import Fault
-from sidecar.proxy.framing import Body, bad
+from sidecar.proxy.framing import CHUNKED, bad
 from sidecar.proxy.headers import RequestHead, more_than
 from sidecar.proxy.roles import Served
 from sidecar.proxy.sockets import reset_on_close
@@ -27,6 +27,9 @@ class _Stage(Enum):
     BODY = "body"
     LINGER = "linger"
     """Nothing any more: what comes is thrown away, so that the client gets to read its answer."""
+
+
+_IDLE, _HEAD, _BODY, _LINGER = _Stage  # found in less time than in their class
 
 
 class Downstream(Protocol):
@@ -61,7 +64,7 @@ class Downstream(Protocol):
         self.profile = profile
         """What its requests are for, where that is settled by where it connected to."""
         self._transport: Transport | None = None
-        self._stage = _Stage.IDLE
+        self._stage = _IDLE
         self._buffer = b""  # a head that is not whole yet
         self._last_head: RequestHead | None = None  # the next is mostly the same
         self._body_left = 0  # of a body whose length was told
@@ -110,7 +113,7 @@ class Downstream(Protocol):
             return
         if self._queue:
             self._proxy.soon(self._advance)
-        elif self._stage is _Stage.IDLE:
+        elif self._stage is _IDLE:
             self._timer.after(self._proxy.limits.idle_seconds)
         self._balance()
 
@@ -132,7 +135,7 @@ class Downstream(Protocol):
     def drain(self) -> None:
         """Take no further request; close when the one under way is answered."""
         self.closing = True
-        if self._current is None and not self._queue and self._stage is _Stage.IDLE:
+        if self._current is None and not self._queue and self._stage is _IDLE:
             self._close(linger=False)
 
     def abort(self) -> None:
@@ -163,7 +166,7 @@ class Downstream(Protocol):
                 data = self._take_body(self._reading, data) if self._reading is not None else self._take_head(data)
         except Fault as fault:
             self._refuse(fault)
-        if self._stage is _Stage.BODY and not self._read_paused:
+        if self._stage is _BODY and not self._read_paused:
             self._timer.after(self._proxy.limits.body_seconds)
         if not self._started:
             self._advance()
@@ -199,12 +202,12 @@ class Downstream(Protocol):
     def _take_head(self, data: bytes) -> bytes:
         """Look for the end of a head; returns what comes after it."""
         limits = self._proxy.limits
-        idle = self._stage is _Stage.IDLE
+        idle = self._stage is _IDLE
         if idle:
             data = data.lstrip(b"\r\n")  # some clients send an empty line after a body
             if not data:
                 return b""
-            self._stage = _Stage.HEAD
+            self._stage = _HEAD
         elif self._buffer:
             data, self._buffer = self._buffer + data, b""
         end = data.find(b"\r\n\r\n")
@@ -233,11 +236,11 @@ class Downstream(Protocol):
         if head.length > limits.body_bytes:
             raise self._body_too_large()
         self._timer.off()
-        self._stage = _Stage.BODY
+        self._stage = _BODY
         exchange = self._reading = self._proxy.exchange_for(self, head)
         self._body_bytes = 0
         self._body_left = head.length
-        self._chunks = ChunkedBody() if head.body is Body.CHUNKED else None
+        self._chunks = ChunkedBody() if head.body is CHUNKED else None
         if self._current is None:
             self._current = exchange
         else:
@@ -271,7 +274,7 @@ class Downstream(Protocol):
         return rest
 
     def _request_over(self, exchange: Served, trailers: list[bytes]) -> None:
-        self._stage = _Stage.IDLE
+        self._stage = _IDLE
         self._timer.off()
         self._reading = self._chunks = None
         exchange.request_over(trailers)
@@ -311,7 +314,7 @@ class Downstream(Protocol):
         exchange, self._reading = self._reading, None
         self._buffer = b""
         self._chunks = None
-        self._stage = _Stage.IDLE
+        self._stage = _IDLE
         self._timer.off()
         if exchange is None:
             self._queue.append(fault)
@@ -330,7 +333,7 @@ class Downstream(Protocol):
         transport = self._transport
         if transport is None:
             return
-        pause = self._stage is not _Stage.LINGER and self._upload_paused
+        pause = self._upload_paused and self._stage is not _LINGER
         if pause is not self._read_paused:
             self._read_paused = pause
             if pause:
@@ -338,16 +341,16 @@ class Downstream(Protocol):
                 transport.pause_reading()
             else:
                 transport.resume_reading()
-                if self._stage is _Stage.BODY:
+                if self._stage is _BODY:
                     self._timer.after(self._proxy.limits.body_seconds)
 
     def _expired(self) -> None:
         limits = self._proxy.limits
-        if self._stage is _Stage.HEAD:
+        if self._stage is _HEAD:
             self._refuse(Fault("request_timeout", f"the request's headers took longer than {limits.head_seconds:g} s"))
-        elif self._stage is _Stage.BODY:
+        elif self._stage is _BODY:
             self._refuse(Fault("request_timeout", f"nothing of the request's body came for {limits.body_seconds:g} s"))
-        elif self._stage is _Stage.LINGER:
+        elif self._stage is _LINGER:
             self._abort()
         else:
             self._close(linger=False)
@@ -363,7 +366,7 @@ class Downstream(Protocol):
         if not linger:
             transport.close()
             return
-        self._stage = _Stage.LINGER
+        self._stage = _LINGER
         self._timer.after(self._proxy.limits.linger_seconds)
         self._balance()
         transport.write_eof()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.proxy.ending import Ending
 from sidecar.proxy.errors import Fault
-from sidecar.proxy.framing import Body
+from sidecar.proxy.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
 from sidecar.proxy.headers import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Exchange:
             return
         if self._sight is not None:
             self._sight.request_piece(piece)
-        if self.head.body is Body.CHUNKED:
+        if self.head.body is CHUNKED:
             piece = b"%x\r\n%b\r\n" % (len(piece), piece)
         if self._up is not None:
             self._send(self._up, piece)
@@ -104,7 +104,7 @@ class Exchange:
         self._request_over = True
         if self._sight is not None:
             self._sight.request_over()
-        if self.head.body is Body.CHUNKED and self.ending is None:
+        if self.head.body is CHUNKED and self.ending is None:
             end = b"".join((b"0\r\n", *trailers, b"\r\n")) if trailers else _LAST_CHUNK
             if self._up is not None:
                 self._send(self._up, end)
@@ -184,11 +184,11 @@ class Exchange:
             self._sight.answer_head(head)
         http11 = self.head.http11
         framing = b""
-        if head.body is Body.LENGTH or (head.body is Body.NONE and head.length >= 0 and head.status != _NO_CONTENT):
+        if head.body is LENGTH or (head.body is NO_BODY and head.length >= 0 and head.status != _NO_CONTENT):
             framing = b"content-length: %d\r\n" % head.length
-        elif head.body is not Body.NONE:
+        elif head.body is not NO_BODY:
             framing = b"transfer-encoding: chunked\r\n" if http11 else b""
-            self._encoding = http11 and head.body is Body.UNTIL_CLOSE
+            self._encoding = http11 and head.body is UNTIL_CLOSE
             self._until_close = not http11
         # An answer that overtakes its request is mostly an error: the rest of the request is not worth its way.
         if self._until_close or not self._request_over or self._down.closing:

@@ -69,6 +69,13 @@ class Body(Enum):
     UNTIL_CLOSE = "until_close"
 
 
+# Each is asked for several times a request, and Python 3.11 takes as long to find one in its class as for a call.
+NO_BODY: Final = Body.NONE
+LENGTH: Final = Body.LENGTH
+CHUNKED: Final = Body.CHUNKED
+UNTIL_CLOSE: Final = Body.UNTIL_CLOSE
+
+
 def bad(message: str) -> Fault:
     """Refuse a request for what is wrong with it."""
     return Fault("bad_request", message)
@@ -112,8 +119,8 @@ def request_body(specials: list[tuple[bytes, bytes]], *, http11: bool) -> tuple[
     if http11 and hosts != 1:
         raise bad(f"an HTTP/1.1 request has one host header, this one has {hosts}")
     if chunked:
-        return Body.CHUNKED, -1
-    return (Body.LENGTH, length) if length >= 0 else (Body.NONE, 0)
+        return CHUNKED, -1
+    return (LENGTH, length) if length >= 0 else (NO_BODY, 0)
 
 
 def response_body(status: int, specials: list[tuple[bytes, bytes]], *, to_head: bool) -> tuple[Body, int]:
@@ -130,10 +137,10 @@ def response_body(status: int, specials: list[tuple[bytes, bytes]], *, to_head: 
                 raise broken("a transfer-encoding other than chunked")
             chunked = True
     if to_head or status in _NO_BODY or status < _FIRST_FINAL:
-        return Body.NONE, length
+        return NO_BODY, length
     if chunked:
-        return Body.CHUNKED, -1
-    return (Body.LENGTH, length) if length >= 0 else (Body.UNTIL_CLOSE, -1)
+        return CHUNKED, -1
+    return (LENGTH, length) if length >= 0 else (UNTIL_CLOSE, -1)
 
 
 def _length(value: bytes, wrong: Callable[[str], Fault]) -> int:

@@ -12,10 +12,12 @@ import httptools
 
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.framing import (
+    CHUNKED,
     HOP_BY_HOP,
+    LENGTH,
     LENGTH_DIGITS,
     METHODS,
-    Body,
+    UNTIL_CLOSE,
     bad,
     broken,
     origin_form,
@@ -154,16 +156,16 @@ class RequestHead:
 
     def _around_length(self) -> tuple[bytes, bytes]:
         """Split the head around its length; where it has none, so that nothing fits."""
-        found = _LENGTH.search(self.raw) if self.body is Body.LENGTH else None
+        found = _LENGTH.search(self.raw) if self.body is LENGTH else None
         return (self.raw, self.raw) if found is None else (self.raw[: found.start(1)], self.raw[found.end(1) :])
 
     def wire(self, host: bytes, prefix: bytes) -> bytes:
         """Write the head for the upstream; without ``host``, with the client's own."""
         host = host or self.watched.get(b"host", b"")
-        if self.body is Body.LENGTH:
+        if self.body is LENGTH:
             framing = b"content-length: %d\r\n\r\n" % self.length
         else:
-            framing = b"transfer-encoding: chunked\r\n\r\n" if self.body is Body.CHUNKED else b"\r\n"
+            framing = b"transfer-encoding: chunked\r\n\r\n" if self.body is CHUNKED else b"\r\n"
         return b"".join(
             (self.method, b" ", prefix, self.target, b" HTTP/1.1\r\nhost: ", host, b"\r\n", self.fields, framing)
         )
@@ -185,7 +187,7 @@ class ResponseHead:
         """The headers that are looked at (the first of each name), by lower-case name."""
         specials, self.fields, connection = _cut(raw, start, _OF_RESPONSES, self.watched)
         self.body, self.length = response_body(self.status, specials, to_head=to_head)
-        self.keep_alive = self.body is not Body.UNTIL_CLOSE and _keeps_alive(connection, http11=http11)
+        self.keep_alive = self.body is not UNTIL_CLOSE and _keeps_alive(connection, http11=http11)
 
     def wire(self, framing: bytes, connection: bytes) -> bytes:
         """Write the head for the client, with the given framing and connection headers."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from sidecar.proxy.chunked import ChunkedBody, MalformedChunksError
 from sidecar.proxy.errors import Fault
-from sidecar.proxy.framing import Body, broken
+from sidecar.proxy.framing import CHUNKED, LENGTH, UNTIL_CLOSE, broken
 from sidecar.proxy.headers import ResponseHead, more_than
 from sidecar.proxy.limits import Limits
 from sidecar.proxy.wheel import Wheel
@@ -136,7 +136,7 @@ class Upstream(Protocol):
                 return
         if self._chunks is not None:
             self._chunked(exchange, self._chunks, data)
-        elif self._head.body is Body.UNTIL_CLOSE:
+        elif self._head.body is UNTIL_CLOSE:
             exchange.answer(data)
         else:
             over = self._body_left - len(data)
@@ -177,8 +177,8 @@ class Upstream(Protocol):
                 data = data[end + 4 :]
                 if head.status >= _FIRST_FINAL:
                     self._head = head
-                    self._body_left = head.length if head.body is Body.LENGTH else 0
-                    self._chunks = ChunkedBody() if head.body is Body.CHUNKED else None
+                    self._body_left = head.length if head.body is LENGTH else 0
+                    self._chunks = ChunkedBody() if head.body is CHUNKED else None
                     if not self.uses:
                         self._pool.answered(self)
                     exchange.answer_head(head)
@@ -227,7 +227,7 @@ class Upstream(Protocol):
         self.abort()
         if exchange is None:
             return
-        if clean and head is not None and head.body is Body.UNTIL_CLOSE:
+        if clean and head is not None and head.body is UNTIL_CLOSE:
             exchange.answer_over(self, reusable=False)
         else:
             exchange.upstream_lost(None)
