@@ -62,23 +62,27 @@ class History:
             return reading(self._views, self._advance(self._wall()))
 
     def _take(self, record: AttemptRecord | CallRecord) -> None:
-        if len(self._inbox) >= MAX_WAITING:
+        inbox = self._inbox
+        waiting = len(inbox)
+        if waiting >= MAX_WAITING:
             self.missed += 1
             return
-        self._inbox.append((self._wall(), record))
+        inbox.append((self._wall(), record))
         # Never waiting: the lock's holder may be this very thread, in which the garbage collector just ended a stream.
-        if len(self._inbox) >= BATCH and self._lock.acquire(blocking=False):
+        if waiting + 1 >= BATCH and self._lock.acquire(blocking=False):
             try:
                 self._sort()
             finally:
                 self._lock.release()
 
     def _sort(self) -> None:
-        for _ in range(len(self._inbox)):
-            at, record = self._inbox.popleft()
+        inbox, known = self._inbox, self._keys
+        for _ in range(len(inbox)):
+            at, record = inbox.popleft()
             at = self._advance(at)
-            key = self._key(record)
-            view = self._views.get(_VIEWS[record.source]) or self._views.setdefault(_VIEWS[record.source], View())
+            key = known.get((record.endpoint, record.model, record.profile, record.stream)) or self._key(record)
+            seen_by = _VIEWS[record.source]
+            view = self._views.get(seen_by) or self._views.setdefault(seen_by, View())
             if isinstance(record, CallRecord):
                 view.call(at, key, record)
             else:
@@ -86,17 +90,16 @@ class History:
 
     def _advance(self, at: float) -> float:
         """Keep time from stepping back: a little is waited out, after more everything begins anew."""
-        if at < self._latest - MINUTE:
+        if at < self._latest:
+            if at >= self._latest - MINUTE:
+                return self._latest
             self._views = {}
-            self._latest = self.since = at
-        self._latest = max(self._latest, at)
-        return self._latest
+            self.since = at
+        self._latest = at
+        return at
 
     def _key(self, record: AttemptRecord | CallRecord) -> Key:
         names = (record.endpoint, record.model, record.profile, record.stream)
-        known = self._keys.get(names)
-        if known is not None:
-            return known
         proven = record.outcome == Outcome.OK
         endpoint, model = (
             self._guard.admit(label, name, proven=proven)

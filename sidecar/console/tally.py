@@ -66,28 +66,30 @@ class Tally:
         self.attempts += record.attempts
         if record.retry_result is not None:
             self.results[record.retry_result] += 1
-        if outcome == Outcome.TIMEOUT and record.phase is not None:
+        if outcome == _TIMEOUT and record.phase is not None:
             self.timed_out[record.phase] += 1
         if record.waits and not record.waits[-1].completed and record.phase == Phase.DEADLINE:
             self.expired[Phase.DEADLINE] += 1  # no attempt saw this one
+        times = self.times
         if outcome in MEASURED:
-            self.times[self.CALL].add(record.duration)
-        if outcome == Outcome.OK:
-            self.times[needed(Phase.DEADLINE)].add(record.duration)
+            times[self.CALL].add(record.duration)
+        if outcome == _OK:
+            times[_NEEDED_IN_ALL].add(record.duration)
         if record.first_token is not None:
-            self.times[self.FIRST_TOKEN].add(record.first_token)
+            times[self.FIRST_TOKEN].add(record.first_token)
 
     def attempt(self, record: AttemptRecord) -> None:
         """Count what an attempt tells beyond its call: which waits ran out, and how much those that did not needed."""
-        if record.outcome == Outcome.TIMEOUT and record.phase is not None:
+        outcome = record.outcome
+        if outcome == _TIMEOUT and record.phase is not None:
             self.expired[record.phase] += 1
             waited = record.max_gap if record.phase == Phase.STALL and record.max_gap else record.duration
             self.times[ran_out(record.phase)].add(waited)
-        elif record.outcome == Outcome.OK:
+        elif outcome == _OK:
             if record.first_byte is not None:
-                self.times[needed(Phase.FIRST_BYTE)].add(record.first_byte)
+                self.times[_NEEDED_FIRST].add(record.first_byte)
             if record.max_gap is not None:
-                self.times[needed(Phase.STALL)].add(record.max_gap)
+                self.times[_NEEDED_BETWEEN].add(record.max_gap)
 
     def merge(self, other: "Tally") -> None:
         """Add another's numbers."""
@@ -108,6 +110,14 @@ def needed(phase: Phase) -> str:
 def ran_out(phase: Phase) -> str:
     """Name the times after which waits in a phase ran out."""
     return f"ran out:{phase}"
+
+
+# Nearly every record asks for these, and to find a member in its class takes longer than to count.
+_OK: Final = Outcome.OK
+_TIMEOUT: Final = Outcome.TIMEOUT
+_NEEDED_IN_ALL: Final = needed(Phase.DEADLINE)
+_NEEDED_FIRST: Final = needed(Phase.FIRST_BYTE)
+_NEEDED_BETWEEN: Final = needed(Phase.STALL)
 
 
 def merged(tallies: "list[Tally]") -> Tally:

@@ -28,6 +28,7 @@ MAX_LISTED: Final = 20
 _SMOOTHED: Final = MINUTE // STEP
 _KEPT: Final = 50
 _FAILED: Final = AVAILABILITY_FAILURES | {Outcome.CLIENT_ERROR}
+_TIMEOUT: Final = Outcome.TIMEOUT
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -70,12 +71,13 @@ class _Step:
         self.first_token: Final = SparseHistogram()
 
     def call(self, record: CallRecord) -> None:
-        self.outcomes[record.outcome] += 1
-        if record.outcome == Outcome.TIMEOUT and record.phase is not None:
+        outcome = record.outcome
+        self.outcomes[outcome] += 1
+        if outcome == _TIMEOUT and record.phase is not None:
             self.timed_out[record.phase] += 1
         if record.retry_result is not None:
             self.results[record.retry_result] += 1
-        if record.outcome in MEASURED:
+        if outcome in MEASURED:
             self.duration.add(record.duration)
         if record.first_token is not None:
             self.first_token.add(record.first_token)
@@ -180,22 +182,26 @@ class View:
         return [minute for minute in self._minutes if minute.number >= number]
 
     def _step(self, at: float) -> _Step:
-        number = int(at // STEP)
-        if not self._steps or self._steps[-1].number < number:
-            if self._steps:
-                self._points.append(self._point())
-            while self._steps and self._steps[0].number <= number - _SMOOTHED:
-                self._steps.popleft()
-            self._steps.append(_Step(number))
-        return self._steps[-1]
+        number = int(at) // STEP
+        steps = self._steps
+        if steps and steps[-1].number >= number:
+            return steps[-1]
+        if steps:
+            self._points.append(self._point())
+        while steps and steps[0].number <= number - _SMOOTHED:
+            steps.popleft()
+        steps.append(_Step(number))
+        return steps[-1]
 
     def _minute(self, at: float) -> _Minute:
-        number = int(at // MINUTE)
-        if not self._minutes or self._minutes[-1].number < number:
-            while self._minutes and self._minutes[0].number < number - HOUR // MINUTE:
-                self._minutes.popleft()
-            self._minutes.append(_Minute(number))
-        return self._minutes[-1]
+        number = int(at) // MINUTE
+        minutes = self._minutes
+        if minutes and minutes[-1].number >= number:
+            return minutes[-1]
+        while minutes and minutes[0].number < number - HOUR // MINUTE:
+            minutes.popleft()
+        minutes.append(_Minute(number))
+        return minutes[-1]
 
     def _point(self) -> Point:
         step = self._steps[-1]
