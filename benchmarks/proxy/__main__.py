@@ -5,8 +5,10 @@ busy machine the ratios between proxies hold better than the figures, and the la
 """
 
 import json
+import platform
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from contextlib import ExitStack
@@ -32,6 +34,18 @@ _OURS: Final = "sidecar"
 
 def _say(what: str, figure: str, target: str = "") -> None:
     print(f"  {what:<58}{figure:>16}   {target}", flush=True)
+
+
+def _interpreter() -> str:
+    """Say which Python ours runs on, and how that was built: a fifth of its figures may lie there."""
+    program = Path(sys.executable).resolve()
+    if "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""):
+        built = "built with --enable-optimizations"
+    elif program.is_relative_to("/usr/bin"):
+        built = "as the distribution built it (Debian and Fedora optimize, and their settings do not tell)"
+    else:
+        built = "built without --enable-optimizations, so slower than what most run"
+    return f"{platform.python_implementation()} {platform.python_version()} ({program}), {built}"
 
 
 def _requests(proxy: Running, *, count: int, clients: int) -> tuple[float, float]:
@@ -142,6 +156,7 @@ def _over_tls(stack: ExitStack, folder: Path) -> None:
 def main() -> None:
     """Measure and report."""
     begun = time.monotonic()
+    print(f"{_OURS} on {_interpreter()}", flush=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         upstream = stack.enter_context(child(sys.executable, "-m", "benchmarks.proxy.upstream", core=OTHER_CORE))

@@ -115,7 +115,8 @@ class Downstream(Protocol):
             self._proxy.soon(self._advance)
         elif self._stage is _IDLE:
             self._timer.after(self._proxy.limits.idle_seconds)
-        self._balance()
+        if self._read_paused:
+            self._balance()
 
     def break_off(self, *, reset: bool) -> None:
         """End an answer that is not whole, so that the client cannot take it for whole."""
@@ -166,7 +167,7 @@ class Downstream(Protocol):
                 data = self._take_body(self._reading, data) if self._reading is not None else self._take_head(data)
         except Fault as fault:
             self._refuse(fault)
-        if self._stage is _BODY and not self._read_paused:
+        if self._reading is not None and not self._read_paused:
             self._timer.after(self._proxy.limits.body_seconds)
         if not self._started:
             self._advance()

@@ -162,7 +162,8 @@ class Exchange:
             self._replay_bytes = self._held_bytes
         self._held_bytes = 0
         upstream.write(b"".join((self.head.wire(pool.authority, pool.prefix), *held)))
-        self.upload_resumed()
+        if self._upload_paused:
+            self.upload_resumed()
 
     def not_connected(self, fault: Fault) -> None:
         """Answer in the upstream's place."""

@@ -217,7 +217,8 @@ class Upstream(Protocol):
 
     def _finish(self, exchange: "Asking", *, clean: bool) -> None:
         self._exchange = None
-        self.resume()
+        if self._paused:
+            self.resume()
         self.uses += 1
         head = self._head
         exchange.answer_over(self, reusable=clean and head is not None and head.keep_alive)
