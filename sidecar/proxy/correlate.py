@@ -122,7 +122,8 @@ class Calls:
         waiting = self._open.get(key, ())
         for entry in waiting:
             call, timer = entry
-            if number is None or call.requests == number:
+            # What began before the other had failed is no retry of it, though it may be looked into after that.
+            if call.ended <= now and (number is None or call.requests == number):
                 self._remove(key, entry)
                 timer.close()
                 wait = Wait(reason=call.record.outcome, at=call.ended - call.first, seconds=max(0.0, now - call.ended))

@@ -72,6 +72,18 @@ def test_a_retry_that_succeeds_recovers_its_call() -> None:
     ]
 
 
+def test_what_began_before_a_failure_is_no_retry_of_it() -> None:
+    """Two equal requests at once, by a client that does not count, are two calls, whenever they are looked into."""
+    setting = Setting()
+    begun = setting.begin(None)
+    setting.loop.advance(103.0)
+    setting.end(begun)
+    beside = setting.calls.past(ONE, 102.0, 102.0 + 1e9, number=None)
+    assert (beside.first, beside.attempts, setting.calls.waiting) == (102.0, 0, 1)
+    after, _ = setting.begin(None)
+    assert (after.first, after.attempts, setting.calls.waiting) == (100.0, 1, 0)
+
+
 def test_a_call_whose_retry_never_comes_ended_with_its_last_attempt() -> None:
     setting = Setting()
     setting.end(setting.begin(0))
