@@ -383,13 +383,31 @@ def test_a_fault_of_ours_is_counted_and_the_bytes_pass(method: str, monkeypatch:
     assert conversation.records.calls == []
 
 
-def test_a_fault_of_ours_in_a_chunk_is_counted_and_the_bytes_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "where", ["request_scan.RequestScan.feed", "later.Later.add", "reading.Reading.__init__", "reading.Reading.feed"]
+)
+def test_a_fault_of_ours_on_the_way_is_counted_and_the_bytes_pass(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sidecar.proxy.reading.Reading.feed", broken)
+    monkeypatch.setattr(f"sidecar.proxy.{where}", broken)
     with Conversation() as conversation:
         conversation.say(ask(STREAM))
         conversation.reply(STREAM_HEAD + chunks(*EVENTS))
         assert bytes(conversation.pipe.written).endswith(chunks(*EVENTS))
     assert conversation.telemetry.value("sidecar_internal_errors_total") == 1
+
+
+def test_a_fault_of_ours_at_the_end_is_counted_and_the_bytes_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation = streamed(*EVENTS)
+    conversation.proxy.settle()
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("sidecar.proxy.later.Later.add", broken)
+    with conversation:
+        conversation.reply(b"0\r\n\r\n")
+        assert bytes(conversation.pipe.written).endswith(b"0\r\n\r\n")
+    assert conversation.telemetry.value("sidecar_internal_errors_total") == 1
+    assert conversation.telemetry.value("claude_in_flight") == 0
