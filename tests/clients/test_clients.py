@@ -20,7 +20,7 @@ from sidecar.model import Outcome, RetryResult, Source
 from sidecar.proxy import hangup
 from sidecar.proxy.origin import parse_origin
 from sidecar.telemetry import Telemetry
-from tests.proxy.kit import becomes, running
+from tests.proxy.kit import running
 from tests.proxy.memory import Records
 from tests.proxy.test_truth import PLAIN, STREAMED, Case, check
 
@@ -61,7 +61,7 @@ async def routes(*, proxied: bool) -> AsyncIterator[Route]:
         async with running(parse_origin(chaos.url), telemetry=telemetry) as proxy:
 
             async def settled() -> tuple[Attempt, ...]:
-                await becomes(lambda: proxy.proxy.in_flight == 0)
+                await proxy.settled()
                 return await chaos.settled()
 
             yield Route(f"http://127.0.0.1:{proxy.port}", records, settled)

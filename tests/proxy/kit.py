@@ -175,8 +175,9 @@ class Running:
         return Peer(*await asyncio.open_connection("127.0.0.1", self.port))
 
     async def settled(self) -> None:
-        """Wait until no request is under way."""
+        """Wait until no request is under way, and of all that ended the records are made."""
         await becomes(lambda: self.proxy.in_flight == 0)
+        self.proxy.settle()
 
 
 @asynccontextmanager
