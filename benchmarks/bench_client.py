@@ -139,9 +139,9 @@ def stream(caller: anthropic.Anthropic) -> None:
 
 
 WORK: Final[dict[str, tuple[Callable[[anthropic.Anthropic], None], list[bytes], int]]] = {
-    "create": (create, EVENTS, 40),
-    "stream, one delta a chunk": (stream, EVENTS, 6),
-    "stream, 4 KB chunks": (stream, COALESCED, 6),
+    "create": (create, EVENTS, 60),
+    "stream, one delta a chunk": (stream, EVENTS, 14),
+    "stream, 4 KB chunks": (stream, COALESCED, 14),
 }
 """What is measured, the chunks it is answered with, and how often."""
 
