@@ -92,7 +92,8 @@ def misbehaved(attempts: Iterable[Attempt], kills: Sequence[Kill]) -> Iterator[s
             if each.ending == "hung":
                 yield f"call {name}: attempt {each.number} hung"
             if each.unseen and each.ended is not None and not _met(each, kills, before=0.0):
-                yield f"call {name}: attempt {each.number} was {each.ending}, and nobody was killed then"
+                away = f"{_away(each, kills):.3f} s from the next kill"
+                yield f"call {name}: attempt {each.number} was {each.ending}, {away}"
         outcomes = sum(each.last for each in tries)
         if outcomes > 1 or (outcomes == 0 and not tries[-1].killed):
             yield f"call {name} ended with {outcomes} outcomes"
@@ -182,6 +183,12 @@ def _by_call(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
     for each in sorted(attempts, key=lambda each: each.number):
         found[each.call].append(each)
     return found
+
+
+def _away(attempt: Attempt, kills: Sequence[Kill]) -> float:
+    """Seconds between an attempt that has ended and the kill next to it."""
+    ended = attempt.ended or attempt.began
+    return min((max(attempt.began - kill.ended, kill.began - ended) for kill in kills), default=float("inf"))
 
 
 def _met(attempt: Attempt, kills: Sequence[Kill], *, before: float) -> bool:

@@ -96,9 +96,11 @@ def open_files(pid: int) -> int:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended."""
+    """Whether a process has ended, with all its threads: the last one closes what they have open."""
+    folder = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        return state == "Z" and len(list((folder / "task").iterdir())) == 1
     except (FileNotFoundError, ProcessLookupError):
         return True
 

@@ -114,8 +114,8 @@ def test_a_call_whose_caller_was_killed_may_have_any_end() -> None:
     ("attempts", "fault"),
     [
         ([replace(CUT, ending="hung")], "attempt 0 hung"),
-        ([CUT], "attempt 0 was broken, and nobody was killed then"),
-        ([replace(CUT, ending="refused")], "attempt 0 was refused, and nobody was killed then"),
+        ([CUT], "attempt 0 was broken, 39.000 s from the next kill"),
+        ([replace(CUT, ending="refused")], "attempt 0 was refused, 39.000 s from the next kill"),
         ([replace(UNDER_WAY, killed=False)], "ended with 0 outcomes"),
         ([FAILED], "ended with 0 outcomes"),
         ([GOOD, RETRY], "ended with 2 outcomes"),
