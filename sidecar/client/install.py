@@ -13,7 +13,7 @@ from sidecar.client.observer import Observer, Reporter, Tracing
 from sidecar.client.patches import OnImport, Patches
 from sidecar.client.policies import PolicyLike, chosen, in_force, profile_for
 from sidecar.client.profile import parse_profile
-from sidecar.client.settings import in_force_for
+from sidecar.client.timeout_settings import in_force_for
 from sidecar.model import Profile
 
 if TYPE_CHECKING:

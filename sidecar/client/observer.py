@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sidecar.client.settings import InForce
+from sidecar.client.timeout_settings import InForce
 from sidecar.model import AttemptRecord, CallRecord, Profile, Source
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary, ref
 
 from sidecar.client.observer import Defaults
-from sidecar.client.settings import in_force_for
+from sidecar.client.timeout_settings import in_force_for
 from sidecar.config import ConfigError, policy_tables
 from sidecar.model import BreakerState, Profile
 from sidecar.policy import (

@@ -53,6 +53,17 @@ class Timeouts:
             faults.number(field.name, getattr(self, field.name), above=0, optional=True)
         faults.stop_if_any()
 
+    def by_phase(self) -> dict[Phase, float | None]:
+        """Tell how long each phase may last; ``total`` is the deadline."""
+        return {
+            Phase.POOL: self.pool,
+            Phase.CONNECT: self.connect,
+            Phase.WRITE: self.write,
+            Phase.FIRST_BYTE: self.first_byte,
+            Phase.STALL: self.stall,
+            Phase.DEADLINE: self.total,
+        }
+
     def for_attempt(self, remaining: float | None, *, stream: bool) -> "Timeouts":
         """Fit one attempt into what remains of its call (None: it has no end).
 

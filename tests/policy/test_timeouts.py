@@ -67,6 +67,18 @@ def test_none_is_no_limit() -> None:
     )
 
 
+def test_they_are_told_by_phase_and_the_total_as_the_deadline() -> None:
+    timeouts = Timeouts(connect=1.0, pool=2.0, write=3.0, first_byte=4.0, stall=None, total=6.0)
+    assert timeouts.by_phase() == {
+        Phase.CONNECT: 1.0,
+        Phase.POOL: 2.0,
+        Phase.WRITE: 3.0,
+        Phase.FIRST_BYTE: 4.0,
+        Phase.STALL: None,
+        Phase.DEADLINE: 6.0,
+    }
+
+
 def test_an_attempt_fits_into_what_remains() -> None:
     timeouts = Timeouts(connect=1.0, pool=2.0, write=9.0, first_byte=3.0, stall=10.0, total=75.0)
     assert timeouts.for_attempt(5.0, stream=True) == Timeouts(

@@ -7,7 +7,7 @@ from math import ceil
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from sidecar.model import BreakerState, Phase, Profile
+from sidecar.model import BreakerState, Profile
 from sidecar.policy import BreakerOpen, BreakerRegistry, CallPlan, Deadline, Planner
 from sidecar.policy.breaker_cycle import Reason
 from sidecar.proxy.errors import Fault
@@ -67,18 +67,7 @@ class Shield:
             planner = Planner(policy, breakers=breakers, clock=clock, rng=rng)
             self._planners[profile] = planner
             self._unnamed[profile] = Planner(replace(policy, breaker=None), budget=planner.budget, clock=clock, rng=rng)
-            limits = policy.timeouts
-            telemetry.timeouts(
-                profile,
-                {
-                    Phase.CONNECT: limits.connect,
-                    Phase.POOL: limits.pool,
-                    Phase.WRITE: limits.write,
-                    Phase.FIRST_BYTE: limits.first_byte,
-                    Phase.STALL: limits.stall,
-                    Phase.DEADLINE: limits.total,
-                },
-            )
+            telemetry.timeouts(profile, policy.timeouts.by_phase())
         self._timer = wheel.timer(self._tick)
         self._timer.after(TELL_SECONDS)
 

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 import sidecar
-from sidecar.client.settings import InForce, in_force_for
+from sidecar.client.timeout_settings import InForce, in_force_for
 from sidecar.model import Profile
 from sidecar.policy import Policy, Timeouts
 from sidecar.telemetry import Telemetry

@@ -46,21 +46,10 @@ class InForce:
         self._due[profile] = now + _PAUSE
         try:
             self.told[profile] = found if isinstance(found, Timeouts) else dict(found)
-            tell(profile, _by_phase(found) if isinstance(found, Timeouts) else _by_transport(found))
+            tell(profile, found.by_phase() if isinstance(found, Timeouts) else _by_transport(found))
         except Exception as error:  # noqa: BLE001  # whatever it is, the call must not suffer
             with suppress(Exception):  # nobody is left to tell
                 telemetry.internal_error("client.timeouts", error)
-
-
-def _by_phase(timeouts: Timeouts) -> dict[Phase, float | None]:
-    return {
-        Phase.POOL: timeouts.pool,
-        Phase.CONNECT: timeouts.connect,
-        Phase.WRITE: timeouts.write,
-        Phase.FIRST_BYTE: timeouts.first_byte,
-        Phase.STALL: timeouts.stall,
-        Phase.DEADLINE: timeouts.total,
-    }
 
 
 def _by_transport(timeouts: Mapping[str, float | None]) -> dict[Phase, float | None]:
