@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary, ref
 from sidecar.client.observer import Defaults
 from sidecar.client.timeout_settings import in_force_for
 from sidecar.config import ConfigError, policy_tables
-from sidecar.model import BreakerState, Profile
+from sidecar.model import REJECTING, BreakerState, Profile
 from sidecar.policy import (
     BreakerConfig,
     BreakerRegistry,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 PolicyLike = Policy | Profile | str | bool
 """What ``policy=`` takes: a policy for all calls; a profile's name, or True, for that of each call's own profile."""
 
-_REJECTING: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 _MOST: Final = 200
 """So many distinct policies, budgets or breakers' series are kept; who makes up more pays by forgetting the oldest."""
 
@@ -180,7 +179,7 @@ class Shared:
         if series is None:
             return
         series.transition(before, after)
-        if after in _REJECTING and registry is not None:
+        if after in REJECTING and registry is not None:
             host, _, model = name.partition("/")
             series.opened(reason.value, registry.get(host, model).rejects_for())
 

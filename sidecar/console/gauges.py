@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.model import BreakerState, LimitKind, Phase, Profile, Source
+from sidecar.model import REJECTING, BreakerState, LimitKind, Phase, Profile, Source
 from sidecar.telemetry import Sample
 from sidecar.telemetry import families as f
 
@@ -17,7 +17,6 @@ WORST_FIRST: Final = (
     BreakerState.OBSERVE_ONLY,
     BreakerState.CLOSED,
 )
-SHUT: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +109,7 @@ def _breakers(own: _Own) -> list[BreakerNow]:
     found = []
     for name, counts in states.items():
         state = min(counts, key=WORST_FIRST.index)
-        reason, until = openings.get(name, (None, 0.0)) if state in SHUT else (None, 0.0)
+        reason, until = openings.get(name, (None, 0.0)) if state in REJECTING else (None, 0.0)
         found.append(
             BreakerNow(
                 name=name,

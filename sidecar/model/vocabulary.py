@@ -91,6 +91,9 @@ class BreakerState(StrEnum):
     OBSERVE_ONLY = "observe_only"
 
 
+REJECTING: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
+"""The states in which a breaker lets no call through."""
+
 ATTEMPT_OUTCOMES: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.REJECTED)
 """The outcomes a single HTTP request can have."""
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.model import BreakerState, Source
+from sidecar.model import REJECTING, BreakerState, Source
 from sidecar.telemetry import families as f
 from sidecar.telemetry.guard import OTHER
 from sidecar.telemetry.store import Store
@@ -15,7 +15,6 @@ _KNOWN_TRANSITIONS: Final = (
     (BreakerState.HALF_OPEN, BreakerState.OPEN),
     (BreakerState.HALF_OPEN, BreakerState.CLOSED),
 )
-_OPEN: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 
 
 class Breaker:
@@ -103,7 +102,7 @@ class Breaker:
 
     def _set_state(self, state: BreakerState) -> None:
         label = self._label()
-        if state not in _OPEN:
+        if state not in REJECTING:
             self._forget_opening()
         if label != OTHER:
             for each in BreakerState:

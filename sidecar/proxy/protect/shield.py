@@ -7,7 +7,7 @@ from math import ceil
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from sidecar.model import BreakerState, Profile
+from sidecar.model import REJECTING, BreakerState, Profile
 from sidecar.policy import BreakerOpen, BreakerRegistry, CallPlan, Deadline, Planner
 from sidecar.policy.breaker_cycle import Reason
 from sidecar.proxy.errors import Fault
@@ -30,7 +30,6 @@ TELL_SECONDS: Final = 1.0
 FORCED_AGAIN_AFTER: Final = 60
 """What a breaker that only an operator closes says in ``retry-after``: nobody knows better."""
 
-_REJECTING: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 _PROTECTED: Final = frozenset({"messages", "messages.count_tokens"})
 _UPGRADED: Final = "messages"
 _LONGEST_DEADLINE: Final = 10  # digits
@@ -143,6 +142,6 @@ class Shield:
     def _changed(self, name: str, before: BreakerState, after: BreakerState, reason: Reason) -> None:
         series = self._telemetry.breaker(name)
         series.transition(before, after)
-        if after in _REJECTING and self.breakers is not None:
+        if after in REJECTING and self.breakers is not None:
             host, _, model = name.partition("/")
             series.opened(reason.value, self.breakers.get(host, model).rejects_for())
