@@ -6,6 +6,7 @@ are held, undecoded, until it is complete; nothing is held of any other body.
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from itertools import chain
 from typing import Any, Final
 
 import anyio
@@ -17,10 +18,9 @@ from sidecar.client.errors import NOTHING, DeadlineExceeded, PartialMessage, int
 from sidecar.client.limits import Limits, bound_reads
 from sidecar.client.survival import Survival
 from sidecar.model import Outcome, Phase, Stage, StreamEnd, classify_exception
-from sidecar.wire.decompress import decompressor
 from sidecar.wire.events import EventTooLong, SseEvents
-from sidecar.wire.frames import FRAMED, EventFrames
 from sidecar.wire.message import MalformedStream, MessageBuilder
+from sidecar.wire.unpack import unpacker
 
 _CHUNKS: Final = 512
 _BYTES: Final = 1024 * 1024
@@ -76,18 +76,16 @@ class _Reading:
     def __init__(self, headers: httpx2.Headers) -> None:
         self.builder = MessageBuilder()
         self._events = SseEvents()
-        encoding = headers.get("content-encoding", "identity")
-        framed = headers.get("content-type", "").startswith(FRAMED)
-        self._unpack = EventFrames() if framed else decompressor(encoding)
-        # Some compression nobody here can read, and none within Bedrock's framing.
-        self._lost = encoding != "identity" and (framed or self._unpack is None)
+        self._unpack = unpacker(headers.get("content-type", ""), headers.get("content-encoding", ""))
+        self._lost = False
 
     def take(self, chunks: list[bytes]) -> None:
         """Take what came next."""
-        if self._lost:
+        unpack = self._unpack
+        if unpack is None or self._lost:
             return
         try:
-            for piece in self._unpacked(chunks):
+            for piece in chain.from_iterable(map(unpack.feed, chunks)):
                 for event in self._events.feed(piece):
                     self._lost |= event.name == "error"  # it says itself what went wrong
                     decoded = event.decoded()
@@ -96,18 +94,11 @@ class _Reading:
         except (MalformedStream, EventTooLong):
             self._lost = True
 
-    def _unpacked(self, chunks: list[bytes]) -> Iterator[bytes]:
-        if self._unpack is None:
-            yield b"".join(chunks)
-            return
-        for chunk in chunks:
-            yield from self._unpack.feed(chunk)
-
     @property
     def is_cut(self) -> bool:
         """Whether the message is known not to be whole."""
-        damaged = self._unpack is not None and self._unpack.failed
-        return not (self._lost or damaged or self.builder.complete)
+        unpack = self._unpack
+        return not (self._lost or unpack is None or unpack.failed or self.builder.complete)
 
 
 class _Watched:

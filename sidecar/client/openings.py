@@ -16,9 +16,9 @@ from sidecar.client.attempt import Attempt
 from sidecar.client.survival import Survival
 from sidecar.model import StreamEnd
 from sidecar.policy import parse_hints
-from sidecar.wire.decompress import Decompressor, decompressor
-from sidecar.wire.frames import FRAMED, EventFrames
+from sidecar.wire.frames import FRAMED
 from sidecar.wire.sse import SseScanner
+from sidecar.wire.unpack import Plain, Unpacker, unpacker
 
 __all__ = ["BegunWithError", "opened", "opened_async"]
 
@@ -26,7 +26,7 @@ _BEFORE: Final = (b"event: message_start\n", b"event: content_block_start\n", b"
 _DELTA: Final = b"event: content_block_delta\n"
 _ERROR: Final = b"event: error"
 _END: Final = b"\n\n"
-_EVENTS: Final = "text/event-stream"
+_KINDS: Final = ("text/event-stream", FRAMED)
 _LIMIT: Final = 256 * 1024
 """A stream of which so much has come without a token is handed over as it is."""
 
@@ -49,7 +49,7 @@ class _Opening:
         self._attempt = attempt
         self._survival = survival
         self._scanner: SseScanner | None = None
-        self._unpack: Decompressor | EventFrames | None = None
+        self._unpack: Unpacker = Plain()
         self._size = 0
         self.held: list[bytes] = []
         """What has come."""
@@ -90,17 +90,17 @@ class _Opening:
         if self._scanner is None:
             # Only now, as to ask a response for its headers costs as much as all the rest.
             told = self._response.headers
-            kind, encoding = told.get("content-type", ""), told.get("content-encoding", "")
-            framed = kind.startswith(FRAMED)
-            self._unpack = EventFrames() if framed else decompressor(encoding)
-            if not (framed or kind.startswith(_EVENTS)) or (encoding and (framed or self._unpack is None)):
+            kind = told.get("content-type", "")
+            chosen = unpacker(kind, told.get("content-encoding", ""))
+            if chosen is None or not kind.startswith(_KINDS):
                 return True
+            self._unpack = chosen
             self._scanner = SseScanner()
         scanner, unpack = self._scanner, self._unpack
-        for piece in (chunk,) if unpack is None else unpack.feed(chunk):
+        for piece in unpack.feed(chunk):
             scanner.feed(piece)
         enough = scanner.first_delta or scanner.complete or scanner.error is not None or self._size >= _LIMIT
-        return enough or (unpack is not None and unpack.failed)
+        return enough or unpack.failed
 
 
 class _Reopened:
