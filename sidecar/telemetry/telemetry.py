@@ -3,10 +3,8 @@
 It knows records, not who made them. Nothing that is told to it raises into a call.
 """
 
-import logging
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from operator import index
@@ -16,12 +14,14 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from sidecar._version import __version__
 from sidecar.model import AttemptRecord, CallRecord, Phase, Profile, Source
 from sidecar.telemetry import families as f
+from sidecar.telemetry import query
 from sidecar.telemetry.backlog import Backlog, Maker, Record
 from sidecar.telemetry.breaker import Breaker
-from sidecar.telemetry.families import BY_NAME, FAMILIES, UNEXPOSED, Family, Kind
+from sidecar.telemetry.families import FAMILIES, UNEXPOSED, Family, Kind
+from sidecar.telemetry.faults import FaultLog
 from sidecar.telemetry.fork import survive_forks
 from sidecar.telemetry.guard import GUARDED, OTHER, LabelGuard
-from sidecar.telemetry.histogram import HistogramSnapshot, SparseHistogram
+from sidecar.telemetry.histogram import HistogramSnapshot
 from sidecar.telemetry.in_flight import InFlight, Start
 from sidecar.telemetry.recorder import LIMIT, MALFORMED, REASONS, Recorder, UnfitError
 from sidecar.telemetry.series import flag, prepare_attempts, prepare_calls
@@ -36,8 +36,6 @@ _Record = TypeVar("_Record", AttemptRecord, CallRecord)
 
 _MALFORMED: Final = (TypeError, AttributeError, ValueError, LookupError, ArithmeticError)
 """What looking at a record of the wrong shape raises."""
-_MAX_LOGGED: Final = 50
-_LOGGER: Final = logging.getLogger("sidecar.telemetry")
 
 
 class Sink(Protocol):
@@ -80,7 +78,7 @@ class Telemetry:
         self._sinks: tuple[Sink, ...] = ()
         self._askers: tuple[Callable[[], None], ...] = ()
         self._backlog: Final = Backlog(self._store, self._count_all, partial(self.internal_error, "backlog"))
-        self._logged: Final[set[str]] = set()
+        self._faults: Final = FaultLog()
         self._process = _process_name()
         self._inherited: Mapping[Key, float] = {}
         self._store.gauge(f.BUILD_INFO, __version__).set(1.0)
@@ -176,7 +174,7 @@ class Telemetry:
             self._store.counter(f.INTERNAL_ERRORS, self._guard.admit("where", where).value).value += 1
 
         self._store.alone(work)
-        self._log_once(where, error)
+        self._faults.tell(where, error)
 
     # Ways out.
 
@@ -251,27 +249,11 @@ class Telemetry:
 
     def values(self, family: str, **labels: str) -> list[tuple[dict[str, str], float]]:
         """Return each matching series of a counter or gauge with its labels."""
-        view = self._view(family, labels)
-        named = ((dict(zip(view.family.labels, series, strict=True)), value) for series, value in view.values)
-        return [(series, value) for series, value in named if labels.items() <= series.items()]
+        return query.values(self.collect, family, labels)
 
     def histogram(self, family: str, **labels: str) -> HistogramSnapshot:
         """Return the matching series of a histogram merged into one; ask it for ``.quantile(0.99)``."""
-        view = self._view(family, labels)
-        whole = SparseHistogram()
-        for series, snapshot in view.histograms:
-            if labels.items() <= dict(zip(view.family.labels, series, strict=True)).items():
-                whole.merge(snapshot)
-        return whole.snapshot()
-
-    def _view(self, name: str, labels: Mapping[str, str]) -> FamilyView:
-        family = BY_NAME.get(name)
-        if family is None:
-            raise KeyError(f"there is no family {name!r}; there are {', '.join(BY_NAME)}")
-        unknown = labels.keys() - set(family.labels)
-        if unknown:
-            raise KeyError(f"{name} has no label {', '.join(sorted(unknown))}; it has {', '.join(family.labels)}")
-        return next(view for view in self.collect() if view.family is family)
+        return query.histogram(self.collect, family, labels)
 
     # How records are counted, and faults swallowed.
 
@@ -339,17 +321,9 @@ class Telemetry:
         elif isinstance(error, _MALFORMED):
             # The record's fault, as far as can be told. In case it is ours, the log says where.
             self.dropped(MALFORMED)
-            self._log_once("malformed record", error)
+            self._faults.tell("malformed record", error)
         else:
             self.internal_error("recorder", error)
-
-    def _log_once(self, where: str, error: BaseException) -> None:
-        if where not in self._logged and len(self._logged) < _MAX_LOGGED:
-            self._logged.add(where)
-            # An exception's message may quote what it stumbled over, and that may be content.
-            frame = (traceback.extract_tb(error.__traceback__) or (None,))[-1]
-            place = f" at {frame.filename}:{frame.lineno}" if frame else ""
-            _LOGGER.warning("%s: %s%s; further ones are only counted", where, type(error).__name__, place)
 
     def _overflowed(self, label: str) -> None:
         self._store.counter(f.OVERFLOWS, label).value += 1
