@@ -1,4 +1,4 @@
-"""docs/chaos.md tells all there is, and its examples run."""
+"""docs/chaos.md tells all there is, and its scenario is one."""
 
 import re
 import tomllib
@@ -26,11 +26,6 @@ def test_every_name_is_documented(name: str) -> None:
 @pytest.mark.parametrize("name", builtin_names())
 def test_every_scenario_is_documented_in_its_own_words(name: str) -> None:
     assert f"| `{name}` | {load_scenario(name).summary} |" in _TEXT
-
-
-def test_the_python_example_runs() -> None:
-    (example,) = _blocks("python")
-    exec(compile(example, "docs/chaos.md", "exec"), {})  # noqa: S102  # our own page
 
 
 def test_the_scenario_example_is_one() -> None:

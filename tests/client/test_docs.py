@@ -1,12 +1,8 @@
-"""docs/client.md names every setting, and its examples run."""
+"""docs/client.md names every setting, and its configuration can be used."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from sidecar.chaos import Chaos
 from sidecar.client.policies import configured
 from sidecar.config import CLIENT, load
 from sidecar.model import Profile
@@ -17,21 +13,6 @@ DOCS = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 def test_every_setting_is_documented_with_its_variable() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| `(SIDECAR_\w+)` \|", DOCS, re.MULTILINE))
     assert rows == {name: f"SIDECAR_{name.upper()}" for name in CLIENT}
-
-
-def test_every_example_runs(chaos: Chaos, tmp_path: Path) -> None:
-    examples = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
-    assert len(examples) == 3
-    for example in examples:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example.replace("9464", "0")],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env={**os.environ, "ANTHROPIC_BASE_URL": chaos.url, "ANTHROPIC_API_KEY": "k"},
-        )
-        assert done.returncode == 0, done.stderr
 
 
 def test_the_configuration_it_shows_can_be_used(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/console.md tells every field of the status document, and its example runs."""
+"""docs/console.md tells every field of the status document, and its picture is there."""
 
 import re
 from pathlib import Path
@@ -37,12 +37,6 @@ def test_every_field_is_documented() -> None:
 @pytest.mark.parametrize("name", [VARIABLE, FILE_VARIABLE])
 def test_every_variable_is_documented(name: str) -> None:
     assert f"| `{name}` |" in TEXT
-
-
-def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    exec(compile(example, str(PAGE), "exec"), {})  # noqa: S102  # our own page
-    assert capsys.readouterr().out.startswith("http://127.0.0.1:")
 
 
 def test_the_picture_is_there_and_small() -> None:

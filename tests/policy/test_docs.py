@@ -1,4 +1,4 @@
-"""docs/policies.md: its examples run, and it leaves out no setting and no profile."""
+"""docs/policies.md leaves out no setting and no profile."""
 
 import re
 from dataclasses import fields
@@ -11,16 +11,6 @@ from sidecar.model import Outcome
 from sidecar.policy import PROFILES, BreakerConfig, BudgetConfig, Retry
 
 PAGE = (Path(__file__).parents[2] / "docs/policies.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=[f"example-{i}" for i in range(len(EXAMPLES))])
-def test_its_examples_run(example: str) -> None:
-    exec(compile(example, "docs/policies.md", "exec"), {})  # noqa: S102  # our own page
-
-
-def test_it_has_examples() -> None:
-    assert len(EXAMPLES) >= 5
 
 
 @pytest.mark.parametrize("part", [BreakerConfig, Retry, BudgetConfig])
