@@ -133,11 +133,10 @@ def set_up(home: Path, say: Callable[[str], None]) -> Iterator[Stage]:
 def _socket(stack: ExitStack, home: Path) -> Path:
     """Choose where the socket is: in a short folder of its own where the temporary folder's path is a long one."""
     path = home / "records.sock"
-    if len(os.fsencode(path)) > _LONGEST:
-        path = (
-            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecar-", dir="/tmp"))) / "s"
-        )  # made for this process alone
-    return path
+    if len(os.fsencode(path)) <= _LONGEST:
+        return path
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecar-", dir="/tmp"))
+    return Path(folder, "s")
 
 
 def _watching(
