@@ -1,6 +1,8 @@
 """What the client's tests share: a recorder, a fake API whose truth records are held against, ready clients."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +14,7 @@ from sidecar.chaos import Attempt as Truth
 from sidecar.chaos import Chaos, chaos_server
 from sidecar.client import install as seam
 from sidecar.client.begin import Installed
+from sidecar.client.call import Call
 from sidecar.model import AttemptRecord, CallRecord
 from sidecar.telemetry import InFlight, Telemetry
 
@@ -147,3 +150,22 @@ def fault() -> Any:
         return {"extra_headers": {"x-chaos": spec}}
 
     return options
+
+
+@pytest.fixture
+def born(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Call]]]:
+    """Keep an eye on every call that is made, while no collector runs: only what is in no cycle goes."""
+    refs: list[weakref.ref[Call]] = []
+
+    class Watched(Call):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            refs.append(weakref.ref(self))
+
+    monkeypatch.setattr("sidecar.client.begin.Call", Watched)
+    gc.collect()
+    gc.disable()
+    try:
+        yield refs
+    finally:
+        gc.enable()

@@ -255,36 +255,23 @@ def test_an_answer_that_holds_secrets_everywhere_gives_none_away(seen: Any, ask:
 
 
 def test_calls_leave_nothing_to_the_garbage_collector(
-    installed: Any, chaos: Chaos, sync_client: anthropic.Anthropic, ask: Any, monkeypatch: pytest.MonkeyPatch
+    installed: Any, chaos: Chaos, sync_client: anthropic.Anthropic, ask: Any, born: list[weakref.ref[Call]]
 ) -> None:
-    born: list[weakref.ref[Call]] = []
-
-    class Watched(Call):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            born.append(weakref.ref(self))
-
-    monkeypatch.setattr("sidecar.client.begin.Call", Watched)
     quiet = sync_client.with_options(max_retries=0)
-    gc.collect()
-    gc.disable()
-    try:
-        sync_client.messages.create(**ask)
-        list(sync_client.messages.create(**ask, stream=True))
-        with sync_client.messages.create(**ask, stream=True) as stream:  # the helper's own cycles are the SDK's matter
-            next(iter(stream))
-        del stream
-        sync_client.messages.create(**ask, stream=True)  # dropped unread
-        sync_client.messages.create(**ask, extra_headers={"x-chaos": "529;retry-after-ms=1,ok"})
-        for spec in ("529", "truncate", "reset"):
-            with contextlib.suppress(anthropic.APIError):
-                quiet.messages.create(**ask, extra_headers={"x-chaos": spec})
-        assert len(born) == 8
-        assert [ref() for ref in born] == [None] * 8
-        assert CURRENT.get() is None
-        assert len(installed.calls) == 8
-    finally:
-        gc.enable()
+    sync_client.messages.create(**ask)
+    list(sync_client.messages.create(**ask, stream=True))
+    with sync_client.messages.create(**ask, stream=True) as stream:  # the helper's own cycles are the SDK's matter
+        next(iter(stream))
+    del stream
+    sync_client.messages.create(**ask, stream=True)  # dropped unread
+    sync_client.messages.create(**ask, extra_headers={"x-chaos": "529;retry-after-ms=1,ok"})
+    for spec in ("529", "truncate", "reset"):
+        with contextlib.suppress(anthropic.APIError):
+            quiet.messages.create(**ask, extra_headers={"x-chaos": spec})
+    assert len(born) == 8
+    assert [ref() for ref in born] == [None] * 8
+    assert CURRENT.get() is None
+    assert len(installed.calls) == 8
 
 
 def test_hundreds_of_calls_and_dropped_streams_keep_no_memory(seen: Any, ask: Any) -> None:
