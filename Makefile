@@ -39,7 +39,8 @@ lock: .venv/.made ## Refresh requirements-dev.lock from pyproject.toml
 	  pyproject.toml --output-file requirements-dev.lock
 
 test-matrix: .venv/.made ## Test against the oldest and the newest supported dependencies
-	@servers=$$(scripts/servers); PATH="$$servers$$PATH" $(PY) scripts/matrix.py
+	@servers=$$(scripts/servers); browser=$$(scripts/browser); \
+	PATH="$$browser$$servers$$PATH" $(PY) scripts/matrix.py -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 test-sdk: .venv/.made ## Run the SDK's own tests without and with install(), and compare
 	@$(PY) scripts/foreign_suite.py sdk

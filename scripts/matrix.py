@@ -51,7 +51,8 @@ def main() -> None:
             uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "uv"
             subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
             install = [uv, "pip", "install", "--quiet", "--python", python, "--upgrade"]
-            target = ["--group", "dev", "--group", "dashboards", "--editable", ".[otlp,compression]", *pins]
+            target = [f"--group={name}" for name in pyproject["dependency-groups"]]
+            target += ["--editable", f".[{','.join(pyproject['project']['optional-dependencies'])}]", *pins]
             subprocess.run([*install, *target], cwd=ROOT, check=True)
             command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *pytest_args]
             env = os.environ | {"PATH": f"{home / 'bin'}:{os.environ['PATH']}"}

@@ -287,7 +287,7 @@ def test_a_continuation_that_is_refused_leaves_what_had_come(complete: Complete,
 
 def test_a_call_that_fails_before_anything_has_come_fails_as_ever(complete: Complete, chaos: Chaos) -> None:
     chaos.enqueue("529,400")
-    with pytest.raises(anthropic.InternalServerError):
+    with pytest.raises(anthropic.OverloadedError):
         complete()
     with pytest.raises(anthropic.BadRequestError):
         complete()

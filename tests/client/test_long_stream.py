@@ -139,7 +139,7 @@ def test_a_limit_ends_the_stream_as_the_api_would(read: Read, chaos: Chaos) -> N
 
 def test_a_call_that_fails_at_once_fails_where_the_block_is_entered(read: Read, chaos: Chaos) -> None:
     chaos.enqueue("529")
-    with pytest.raises(anthropic.InternalServerError):
+    with pytest.raises(anthropic.OverloadedError):
         read()
 
 

@@ -261,7 +261,7 @@ def test_a_stall_is_broken_off_and_tried_again(using: Create, chaos: Chaos, seen
 @pytest.mark.parametrize(
     ("fault", "error", "outcome"),
     [
-        ("error-event;after=2", anthropic.InternalServerError, Outcome.OVERLOADED),
+        ("error-event;after=2", anthropic.OverloadedError, Outcome.OVERLOADED),
         ("error-event;after=2;type=invalid_request_error", anthropic.BadRequestError, Outcome.CLIENT_ERROR),
         ("truncate-clean;after=2", anthropic.APIConnectionError, Outcome.TRUNCATED),
         ("malformed-json;after=2", anthropic.APIConnectionError, Outcome.SERVER_ERROR),

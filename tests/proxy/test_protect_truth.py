@@ -33,6 +33,10 @@ def protection(**settings: Any) -> Protection:
     )
 
 
+NEWER = {"GatewayTimeoutError": "InternalServerError", "EnforcedSpendLimitReachedError": "RateLimitError"}
+"""Errors that the oldest SDK does not know by name, and what they are there."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A fault, what the application sees, and what is to be recorded of it."""
@@ -109,7 +113,7 @@ async def play(case: Case, *, stream: bool, upgrade: bool) -> tuple[str, Records
 
 
 def check(case: Case, seen: str, records: Records, truth: tuple[Attempt, ...], *, stream: bool, upgrade: bool) -> None:
-    assert seen == case.seen
+    assert seen == (case.seen if hasattr(anthropic, case.seen) else NEWER.get(case.seen, case.seen))
     assert tuple(record.outcome for record in records.attempts) == case.attempts
     assert len(truth) == len(records.attempts)
     for number, (record, real) in enumerate(zip(records.attempts, truth, strict=True)):
