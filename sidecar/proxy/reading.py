@@ -16,6 +16,7 @@ from sidecar.model import (
     classify_stream_error,
     parse_api_error,
 )
+from sidecar.proxy.framing import NO_BODY
 from sidecar.proxy.headers import ResponseHead
 from sidecar.wire.decompress import Decompressor, decompressor
 from sidecar.wire.sse import SseScanner
@@ -46,8 +47,8 @@ class Reading:
         kind = _kind(watched.get(b"content-type", b""), watched.get(b"content-encoding", b""))
         self._status = head.status
         self._decompress: Decompressor | None = None
-        readable = True
-        if kind.encoding:
+        readable = head.body is not NO_BODY  # an answer to HEAD says what its body would be, and has none
+        if readable and kind.encoding:
             self._decompress = decompressor(kind.encoding)
             readable = self._decompress is not None
         self.scanner = SseScanner() if readable and kind.events and head.status < FIRST_ERROR else None

@@ -411,3 +411,13 @@ def test_a_fault_of_ours_at_the_end_is_counted_and_the_bytes_pass(monkeypatch: p
         assert bytes(conversation.pipe.written).endswith(b"0\r\n\r\n")
     assert conversation.telemetry.value("sidecar_internal_errors_total") == 1
     assert conversation.telemetry.value("claude_in_flight") == 0
+
+
+@pytest.mark.parametrize("code", [b"200 OK", b"304 Not Modified", b"204 No Content"])
+def test_an_answer_that_has_no_body_by_its_nature_is_not_one_that_cannot_be_parsed(code: bytes) -> None:
+    conversation = Conversation()
+    method = b"HEAD" if code.startswith(b"200") else b"GET"
+    conversation.say(method + b" /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
+    conversation.reply(b"HTTP/1.1 %b\r\nContent-Type: application/json\r\n\r\n" % code)
+    attempt, call = told(conversation)
+    assert (attempt.outcome, call.outcome, attempt.error_type) == (Outcome.OK, Outcome.OK, None)
