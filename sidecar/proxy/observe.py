@@ -30,6 +30,7 @@ from sidecar.wire.ratelimit import parse_rate_limits
 P = ParamSpec("P")
 
 _LIMITS_FRESH: Final = 0.1
+_MESSAGES: Final = "messages"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +188,7 @@ class Sight(Seen):
             self.last = now = self._observer.clock()
             self.first_byte = now - self.began
             self.reply = head
-            self.reading = Reading(head)
+            self.reading = Reading(head, message=self.caller.told.endpoint == _MESSAGES)
         except Exception as error:  # noqa: BLE001  # as above
             self.go_blind(error)
 

@@ -40,12 +40,14 @@ class _Kind(NamedTuple):
 class Reading:
     """One answer. Feed it the pieces of its body; ask for the verdict when they have ended."""
 
-    __slots__ = ("_decompress", "_held", "_json", "_size", "_status", "scanner", "stop_reason", "usage")
+    __slots__ = ("_decompress", "_held", "_json", "_message", "_size", "_status", "scanner", "stop_reason", "usage")
 
-    def __init__(self, head: ResponseHead) -> None:
+    def __init__(self, head: ResponseHead, *, message: bool = True) -> None:
+        """Begin. ``message``: the request was for one, so that a stream without any event of one is cut short."""
         watched = head.watched
         kind = _kind(watched.get(b"content-type", b""), watched.get(b"content-encoding", b""))
         self._status = head.status
+        self._message = message
         self._decompress: Decompressor | None = None
         readable = head.body is not NO_BODY  # an answer to HEAD says what its body would be, and has none
         if readable and kind.encoding:
@@ -105,6 +107,8 @@ class Reading:
             return UNPARSABLE
         if broken is not None and broken.outcome is Outcome.CONNECTION_ERROR:
             return Verdict(Outcome.TRUNCATED, None, broken.error_type)
+        if broken is None and end is StreamEnd.EOF and not (self._message or scanner.first_delta or scanner.model):
+            return OK  # other streams, such as a session's, have no event of their own to end with
         return broken or classify_stream_end(end)
 
 

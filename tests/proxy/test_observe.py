@@ -421,3 +421,19 @@ def test_an_answer_that_has_no_body_by_its_nature_is_not_one_that_cannot_be_pars
     conversation.reply(b"HTTP/1.1 %b\r\nContent-Type: application/json\r\n\r\n" % code)
     attempt, call = told(conversation)
     assert (attempt.outcome, call.outcome, attempt.error_type) == (Outcome.OK, Outcome.OK, None)
+
+
+def test_a_stream_of_events_that_is_no_message_ends_where_it_ends() -> None:
+    conversation = Conversation()
+    conversation.say(ask(STREAM, target=b"/v1/sessions/s_1/events/stream"))
+    conversation.reply(STREAM_HEAD + chunks(b'data: {"type":"session.status_idle"}\n\n'))
+    attempt, call = told(conversation)
+    assert (attempt.endpoint, attempt.outcome, call.outcome) == ("other", Outcome.OK, Outcome.OK)
+
+
+def test_a_message_under_an_unknown_path_that_ends_too_early_is_truncated() -> None:
+    conversation = Conversation()
+    conversation.say(ask(STREAM, target=b"/anthropic/v1/messages"))
+    conversation.reply(STREAM_HEAD + chunks(*EVENTS[:2]))
+    attempt, _ = told(conversation)
+    assert (attempt.endpoint, attempt.outcome) == ("other", Outcome.TRUNCATED)
