@@ -58,7 +58,7 @@ class SseScanner:
         self.first_delta = False
         """A ``content_block_delta`` has been seen."""
         self.complete = False
-        """``message_stop`` has been seen."""
+        """``message_stop`` has been seen, and no error before it."""
         self.error: ApiError | None = None
         """The first ``event: error``."""
         self._malformed = False
@@ -228,7 +228,7 @@ class SseScanner:
             news, self.first_delta = not self.first_delta, True
             return news
         if name == b"message_stop":
-            self.complete = True
+            self.complete = self.error is None  # nobody reads on after an error
             return True
         if name not in _READ or payload is None:
             return False

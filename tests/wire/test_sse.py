@@ -171,6 +171,14 @@ def test_an_error_event_with_an_unreadable_payload_is_an_error_still() -> None:
     assert scan([b"event: error\ndata: oops\n\n"]).error == ApiError()
 
 
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_no_end_comes_after_an_error(size: int) -> None:
+    data = message_start() + delta() + ERROR + STOP
+    scanner = scan(data[at : at + size] for at in range(0, len(data), size))
+    assert scanner.error is not None
+    assert not scanner.complete
+
+
 def test_the_first_error_is_the_one_that_counts() -> None:
     second = ERROR.replace(b"overloaded_error", b"api_error")
     assert scan([ERROR + second]).error == ApiError("overloaded_error")
