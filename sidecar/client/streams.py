@@ -17,8 +17,15 @@ from sidecar.model import StreamEnd
 from sidecar.wire.sse import CONTENT, EVENT, LF, NAME_AT
 
 _JSON_MODULES: Final = frozenset({"json", "json.decoder", "json.scanner"})
-_DECODING: Final = ("anthropic.", "sidecar.client.long.")
-"""Where those who decode events live."""
+_DECODING: Final = (
+    "anthropic._streaming",
+    "anthropic._models",
+    "anthropic.lib.bedrock.",
+    "anthropic.lib.streaming.",
+    "sidecar.client.long.",
+)
+"""Where those who decode events live. The rest of the SDK has errors of its own, of other calls that are made while a
+stream is read."""
 
 
 _SINGLE: Final = 1024

@@ -416,6 +416,15 @@ def fail_to_decode_inside(client: Client, ask: Ask) -> None:
             json.loads("the application's own mistake")
 
 
+def refused_by_the_sdk_inside(client: Client, ask: Ask) -> None:
+    with (  # noqa: PT012  # the block is the case
+        pytest.raises(ValueError, match="Streaming is required"),
+        client.messages.stream(**ask) as stream,
+    ):
+        for _ in stream:
+            client.messages.create(**{**ask, "max_tokens": 100_000})
+
+
 def leave_a_streaming_response(client: Client, ask: Ask) -> None:
     with client.messages.with_streaming_response.create(**ask, stream=True):
         pass
@@ -442,6 +451,7 @@ def close_while_an_older_error_is_handled(client: Client, ask: Ask) -> None:
         drop_raw,
         fail_inside,
         fail_to_decode_inside,
+        refused_by_the_sdk_inside,
         leave_a_streaming_response,
         close_while_an_older_error_is_handled,
     ],
