@@ -110,13 +110,14 @@ class EventStream:
     def verdict(self, end: StreamEnd, error: BaseException | None = None) -> Verdict:
         """Say what the stream was: what it said of itself counts before how its bytes ended."""
         scanner = self._scanner
-        if scanner.complete:
+        undecodable = isinstance(error, ValueError)  # the SDK could not decode an event
+        if scanner.complete and not undecodable:
             return OK
         if scanner.error is not None:
             return classify_stream_error(scanner.error)
         if scanner.malformed:
             return UNPARSABLE
-        if isinstance(error, ValueError):  # the SDK could not decode an event
+        if undecodable:
             return Verdict(Outcome.SERVER_ERROR, error_type=type(error).__name__)
         if self.damaged and error is None and end is StreamEnd.CLOSED:
             return _DAMAGED

@@ -117,3 +117,8 @@ def test_a_stream_that_could_not_be_decoded_is_the_servers_fault() -> None:
     body = fed([b"event: content_block_delta\ndata: {\n\n"], stream=True)
     assert body.verdict(StreamEnd.CLOSED, ValueError()) == Verdict(Outcome.SERVER_ERROR, error_type="ValueError")
     assert fed([b"event: message_start\ndata: {\n\n"], stream=True).verdict(StreamEnd.EOF) == UNPARSABLE
+
+
+def test_an_end_that_came_with_what_could_not_be_decoded_does_not_save_the_stream() -> None:
+    body = fed([b"event: content_block_delta\ndata: {\n\nevent: message_stop\ndata: {}\n\n"], stream=True)
+    assert body.verdict(StreamEnd.CLOSED, ValueError()) == Verdict(Outcome.SERVER_ERROR, error_type="ValueError")
