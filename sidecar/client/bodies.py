@@ -32,6 +32,7 @@ ERROR_LIMIT: Final = 64 * 1024
 FIRST_ERROR: Final = 400
 """The lowest status that is an error."""
 _FRAMED: Final = FRAMED.encode()
+_EVENTS: Final = b"text/event-stream"
 _NO_CONTENT: Final = 204
 _DAMAGED: Final = Verdict(Outcome.SERVER_ERROR, error_type="DecodingError")
 """What whoever reads a damaged body is told; the name is that of the HTTP client's error."""
@@ -75,10 +76,11 @@ Feed = Callable[[bytes], bool]
 
 
 class EventStream:
-    """A Messages stream."""
+    """A stream of events: a message's, or another, which has no event to end with."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, message: bool = True) -> None:
         self.damaged = False
+        self._message = message
         self._scanner = SseScanner()
         self.feed: Feed = self._scanner.feed  # once a chunk: no layer between
 
@@ -121,7 +123,9 @@ class EventStream:
             return Verdict(Outcome.SERVER_ERROR, error_type=type(error).__name__)
         if self.damaged and error is None and end is StreamEnd.CLOSED:
             return _DAMAGED
-        return classify_stream_end(end) if error is None else classify_exception(error, Stage.STREAMING)
+        if error is not None:
+            return classify_exception(error, Stage.STREAMING)
+        return OK if end is StreamEnd.EOF and not self._message else classify_stream_end(end)
 
 
 class PlainBody:
@@ -245,8 +249,8 @@ def _body_of(status: int, headers: Mapping[bytes, bytes], *, messages: bool, str
     if status >= FIRST_ERROR:
         return ErrorBody(status)
     kind = headers.get(b"content-type", b"")
-    if stream and messages and not kind.startswith(_FRAMED):
-        return EventStream()
+    if stream and (messages or kind.startswith(_EVENTS)) and not kind.startswith(_FRAMED):
+        return EventStream(message=messages)
     json = not stream and status != _NO_CONTENT
     json = json and (messages or kind.partition(b";")[0].strip().lower().endswith(b"json"))
     # The length of a compressed body says nothing of what comes out of it.

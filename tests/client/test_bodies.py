@@ -85,7 +85,16 @@ def test_a_cut_answer_is_a_broken_connection_and_a_cut_stream_a_truncated_one() 
 
 
 def test_other_streams_have_no_end_event_to_miss() -> None:
-    assert fed([b"event: x\n\n"], stream=True, messages=False).verdict(StreamEnd.EOF) == OK
+    for kind in (b"application/x-jsonl", b"text/event-stream; charset=utf-8"):
+        lines = fed([b"event: x\n\n"], {b"content-type": kind}, stream=True, messages=False)
+        assert lines.verdict(StreamEnd.EOF) == OK
+        assert fed([], {b"content-type": kind}, stream=True, messages=False).verdict(StreamEnd.CLOSED) == CANCELLED
+
+
+def test_an_error_inside_another_stream_of_events_is_what_its_type_stands_for() -> None:
+    chunks = [b'event: x\ndata: {}\n\nevent: error\ndata: {"error":{"type":"overloaded_error"}}\n\n']
+    body = fed(chunks, {b"content-type": b"text/event-stream"}, stream=True, messages=False)
+    assert body.verdict(StreamEnd.CLOSED) == Verdict(Outcome.OVERLOADED, None, "overloaded_error")
 
 
 @pytest.mark.parametrize(
