@@ -189,6 +189,8 @@ class Sight(Seen):
             self.first_byte = now - self.began
             self.reply = head
             self.reading = Reading(head, message=self.caller.told.endpoint == _MESSAGES)
+            if self._ticket is not None and not self._unread:
+                self._ticket.flight.silent_since = now
         except Exception as error:  # noqa: BLE001  # as above
             self.go_blind(error)
 
@@ -204,7 +206,7 @@ class Sight(Seen):
                 self.max_gap = gap
                 self.max_gap_at = self.last - self.began
             self.last = now
-            if self._ticket is not None:
+            if self._ticket is not None and not self._unread:  # passing it on may have shown that nobody reads
                 self._ticket.flight.silent_since = now
             if reading.feed(data) and self.first_token is None:
                 scanner = reading.scanner

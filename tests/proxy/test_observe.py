@@ -368,6 +368,37 @@ def test_a_client_that_reads_slowly_is_not_a_silent_upstream() -> None:
     assert told(conversation)[0].max_gap == 1.0
 
 
+def test_a_client_that_chokes_on_a_chunk_is_not_a_silent_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation = streamed(*EVENTS[:2])
+    assert conversation.telemetry.value("claude_in_flight") == 1
+
+    def write(data: bytes) -> None:
+        conversation.client.pause_writing()  # as a transport does whose buffer is full
+
+    monkeypatch.setattr(conversation.pipe, "write", write)
+    conversation.reply(chunks(EVENTS[2], end=b""))
+    conversation.now += 60
+    assert conversation.telemetry.value("claude_in_flight_silent_seconds") == 0
+    conversation.client.resume_writing()
+    conversation.now += 1
+    assert conversation.telemetry.value("claude_in_flight_silent_seconds") == 1
+    monkeypatch.undo()
+    conversation.reply(chunks(EVENTS[3]))
+    assert told(conversation)[0].max_gap == 1.0
+
+
+def test_an_answers_head_ends_the_silence_before_it() -> None:
+    conversation = Conversation()
+    conversation.say(ask(STREAM))
+    assert conversation.telemetry.value("claude_in_flight") == 1
+    conversation.now += 30
+    conversation.reply(STREAM_HEAD)
+    conversation.now += 1
+    assert conversation.telemetry.value("claude_in_flight_silent_seconds") == 1
+    conversation.reply(chunks(*EVENTS))
+    assert told(conversation)[0].first_byte == 30.0
+
+
 @pytest.mark.parametrize("method", ["_settle_request", "_tell"])
 def test_a_fault_of_ours_is_counted_and_the_bytes_pass(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:

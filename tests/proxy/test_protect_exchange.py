@@ -217,6 +217,23 @@ def test_a_silence_of_the_clients_own_making_is_no_stall() -> None:
     assert attempts[0].max_gap == pytest.approx(2.9, abs=SLOT)
 
 
+def test_a_client_that_chokes_on_a_chunk_is_not_a_silent_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Protected(protection())
+    talk.say(ask(STREAM))
+
+    def write(data: bytes) -> None:
+        talk.client.pause_writing()  # as a transport does whose buffer is full
+
+    with monkeypatch.context() as patched:
+        patched.setattr(talk.pipe, "write", write)
+        talk.reply(STREAM_HEAD + chunks(DELTA, end=b""))
+        talk.wait(10)
+        assert talk.telemetry.value("claude_in_flight_silent_seconds") == 0
+    talk.client.resume_writing()
+    talk.reply(chunks(STOP))
+    assert talk.told()[1].outcome is OK
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_the_total_ends_whatever_is_under_way(begun: bool) -> None:
     talk = Protected(protection(limited(total=10.0)))

@@ -174,6 +174,8 @@ class Trial:
             self._watch.delivered()
         else:
             self._watch.waiting()
+        if self._owner.slow:  # passing it on has shown that the client reads too slowly
+            self._watch.idle()
         if answer.assembly is not None and answer.assembly.is_hopeless:
             self._attempt.cancel()  # nothing that may follow makes it better
             self._end(answer.verdict(None))
