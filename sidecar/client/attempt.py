@@ -269,7 +269,7 @@ class Attempt(Observed):
 
     def settle(self) -> None:
         """Report the attempt by itself, once it has ended: its call may go on for a while."""
-        if not self.take():
+        if self.call.is_parents or not self.take():
             return
         span = self.call.span
         if span is None:

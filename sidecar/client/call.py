@@ -88,6 +88,11 @@ class Call(Observed):
         self.began = observer.clock()
 
     @property
+    def is_parents(self) -> bool:
+        """Whether a fork has made another process of this one since: the parent goes on with the call, and tells it."""
+        return hasattr(self, "_unended") and not self.ticket.live
+
+    @property
     def last(self) -> Attempt | None:
         """The newest attempt."""
         return self._last
@@ -212,10 +217,12 @@ class Call(Observed):
             del self._unended  # in one go: of several that tell of the end, the first counts
         except AttributeError:
             return
-        self.ticket.end()
+        under_way = self.ticket.end()
         self._ended_at = self.observer.clock()
         self._verdict = verdict if self.survival is None else self._survived(self.survival, verdict)
         self.http = None  # whoever keeps the record waiting does not keep the client
+        if not under_way:  # as `is_parents` says
+            return
         span, last = self.span, self._last
         if span is not None:
             if last is not None:

@@ -45,9 +45,16 @@ class Ticket:
         """Mark that nobody waits for a byte: it came, or the application pauses between two reads."""
         self.flight.silent_since = None
 
-    def end(self) -> None:
-        """Mark the end of the call; doing so again changes nothing."""
+    @property
+    def live(self) -> bool:
+        """Whether the call is under way here; not once it has ended, nor after a fork, in the child."""
+        return self.flight in self._live
+
+    def end(self) -> bool:
+        """Mark the end of the call, if it was ``live``, and say so; doing so again changes nothing."""
+        live = self.live
         self._live.discard(self.flight)
+        return live
 
     def __del__(self) -> None:
         self._live.discard(self.flight)

@@ -86,6 +86,20 @@ async def test_the_same_asynchronously_and_unobserved_clients_pass_straight_thro
     assert len(seen.attempts) == len(seen.calls) == 1
 
 
+@pytest.mark.parametrize("fault", ["ok", "stall;after=2", "error-event;after=2"])
+def test_a_stream_that_a_fork_has_left_in_a_child_is_the_parents_to_tell(
+    fault: str, installed: Any, sync_client: anthropic.Anthropic, ask: Any
+) -> None:
+    stream = sync_client.messages.create(**ask, stream=True, extra_headers={"x-chaos": fault})
+    installed.telemetry.before_fork()
+    installed.telemetry.after_fork(child=True)
+    next(iter(stream))
+    stream.close()
+    assert (installed.calls, installed.attempts, installed.faults) == ([], [], [])
+    sync_client.messages.create(**ask)
+    assert len(installed.calls) == len(installed.attempts) == 1
+
+
 @pytest.mark.parametrize("name", ["classify_exception", "classify"])
 def test_a_fault_in_ending_an_attempt_is_reported_and_no_more(
     name: str, installed: Any, chaos: Chaos, sync_client: anthropic.Anthropic, ask: Any, monkeypatch: pytest.MonkeyPatch

@@ -32,7 +32,8 @@ def test_calls_under_way_are_counted_with_the_age_of_the_oldest(telemetry: Telem
     second = telemetry.in_flight.begin("messages", "claude")
     clock.now += 5
     assert gauges(telemetry) == (2, 15, 0)
-    first.end()
+    assert first.end()
+    assert not first.end()
     assert gauges(telemetry) == (1, 5, 0)
     second.end()
     assert gauges(telemetry) == (0, 0, 0)
