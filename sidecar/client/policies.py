@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from math import nan
 from random import Random
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -29,6 +30,7 @@ from sidecar.policy import (
     Timeouts,
     policies,
 )
+from sidecar.telemetry.fork import survive_forks
 
 if TYPE_CHECKING:
     from sidecar.client.observer import Observer, Reporter
@@ -83,14 +85,36 @@ class Shared:
         self._telemetry = telemetry
         self.times = times
         self._in_force = in_force_for(telemetry)
+        self._begin()
+        refresh = getattr(telemetry, "before_collecting", None)
+        if refresh is not None:
+            refresh(self.refresh)
+        survive_forks(self)
+
+    def _begin(self) -> None:
         self._lock = Lock()
         self._registries: dict[BreakerConfig, BreakerRegistry] = {}
         self._budgets: dict[tuple[Profile, BudgetConfig], RetryBudget] = {}
         self._planners: dict[tuple[Profile, Policy], Planner] = {}
         self._series: dict[str, BreakerSeries] = {}
-        refresh = getattr(telemetry, "before_collecting", None)
-        if refresh is not None:
-            refresh(self.refresh)
+
+    def before_fork(self) -> None:
+        """Do nothing: a child makes everything anew."""
+
+    def after_fork(self, *, child: bool) -> None:
+        """Begin anew in a child: whichever thread holds a breaker's lock in the parent is not there to give it back."""
+        if not child:
+            return
+        series, budgets = list(self._series.values()), list(self._budgets)
+        self._begin()
+        self.times.rng.seed()  # or all children would wait the same, and come back together
+        for each in series:
+            each.state(BreakerState.CLOSED)
+            each.failure_ratio(nan)
+        tell = getattr(self._telemetry, "retry_budget", None)
+        if tell is not None:
+            for profile, _ in budgets:
+                tell(profile.value, 1.0)
 
     def planner(self, profile: Profile, policy: Policy) -> Planner:
         """Give the planner of a policy for calls of a profile."""

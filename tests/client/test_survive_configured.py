@@ -1,6 +1,8 @@
 """Policies by name, from the configuration, and off."""
 
 import gc
+import os
+import signal
 import threading
 import weakref
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from sidecar.client.policies import Policies, Shared, Time, chosen, configured, 
 from sidecar.config import ConfigError
 from sidecar.console import Console
 from sidecar.model import BreakerState, Phase, Profile
-from sidecar.policy import BreakerConfig, BudgetConfig, Policy, Timeouts
+from sidecar.policy import BreakerConfig, BudgetConfig, CircuitBreaker, Policy, Timeouts
 from sidecar.telemetry import Telemetry
 from tests.client.survive import KINDS, Kind, policy
 
@@ -232,6 +234,45 @@ def test_a_breaker_says_why_it_opened_though_its_like_was_forgotten(monkeypatch:
     (opened,) = (sample for sample in telemetry.snapshot().gauges if "reopens" in sample.family)
     assert opened.labels == ("host/m", "consecutive", "client")
     assert opened.value > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_waits_for_no_lock_of_its_parents_threads() -> None:
+    telemetry = Telemetry()
+    shared = Shared(telemetry, Time(clock=lambda: 0.0))
+    own = Policy(breaker=BreakerConfig(consecutive=2))
+
+    def breaker() -> CircuitBreaker:
+        breakers = shared.planner(Profile.DEFAULT, own).breakers
+        assert breakers is not None
+        return breakers.get("host", "m")
+
+    parents = breaker()
+    shared.series("host/m")
+    parents.acquire().failure("timeout", 1.0)
+    parents.acquire().failure("timeout", 1.0)
+    random = shared.times.rng.getstate()
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with parents._lock:
+            inside.set()
+            leave.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    inside.wait(60)
+    child = os.fork()
+    if child == 0:  # pragma: no cover  # the child leaves without telling coverage
+        signal.alarm(20)
+        fine = breaker().state is BreakerState.CLOSED and shared.times.rng.getstate() != random
+        shown = telemetry.value("claude_breaker_state", breaker="host/m", state="closed")
+        os._exit(0 if fine and shown == 1 and telemetry.value("claude_retry_budget_ratio") == 1 else 1)
+    leave.set()
+    holder.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert breaker() is parents
+    assert parents.state is BreakerState.OPEN
 
 
 def test_the_metrics_follow_what_time_alone_changes() -> None:
