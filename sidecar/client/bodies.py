@@ -123,9 +123,9 @@ class EventStream:
             return Verdict(Outcome.SERVER_ERROR, error_type=type(error).__name__)
         if self.damaged and error is None and end is StreamEnd.CLOSED:
             return _DAMAGED
-        if error is not None:
-            return classify_exception(error, Stage.STREAMING)
-        return OK if end is StreamEnd.EOF and not self._message else classify_stream_end(end)
+        if end is StreamEnd.EOF and not self._message:
+            end = StreamEnd.COMPLETE
+        return classify_stream_end(end) if error is None else classify_exception(error, Stage.STREAMING)
 
 
 class PlainBody:
