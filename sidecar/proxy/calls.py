@@ -13,8 +13,8 @@ TRIED_AGAIN: Final = frozenset(
     {Outcome.TIMEOUT, Outcome.RATE_LIMITED, Outcome.OVERLOADED, Outcome.SERVER_ERROR, Outcome.CONNECTION_ERROR}
 )
 CONFLICT: Final = 409
-LONGEST_RETRY_AFTER: Final = 60.0
-"""What is longer the SDKs ignore."""
+LONGEST_RETRY_AFTER: Final = 300.0
+"""The SDKs wait as long as they are told. A failure is told of no later than this, though: none may follow at all."""
 _OVERLOAD: Final = 503
 _NUMBER: Final = 12  # no sensible number of seconds is longer
 
@@ -80,6 +80,11 @@ def again_within(seen: Seen, verdict: Verdict) -> float | None:
     wait = _number(told.get(b"retry-after-ms"), 1000.0)
     if wait is None:
         wait = _number(told.get(b"retry-after"), 1.0)
+    if wait is None and b"retry-after" in told:
+        from sidecar.policy import parse_hints  # noqa: PLC0415  # hardly any answer names a date
+
+        date = {"retry-after": told[b"retry-after"].decode("latin-1")}
+        wait = parse_hints(date, unix_now=seen.started_at + seen.last - seen.began).after
     patience = PATIENT_SECONDS if seen.caller.source is Source.INFERRED else BACKOFF_SECONDS
     return max(patience, wait if wait is not None and wait <= LONGEST_RETRY_AFTER else 0.0) + SLACK_SECONDS
 

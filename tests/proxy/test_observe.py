@@ -6,6 +6,7 @@ import json
 import pytest
 
 from sidecar.model import AttemptRecord, CallRecord, LimitKind, Outcome, Phase, Profile, Source, TraceRef, Usage
+from sidecar.proxy.correlate import BACKOFF_SECONDS, SLACK_SECONDS, Calls
 from sidecar.proxy.limits import Limits
 from sidecar.proxy.observe import ProfileRule, Sight
 from sidecar.wire.errors import error_json
@@ -196,6 +197,29 @@ def test_a_failure_that_may_be_tried_again_keeps_its_call_open(status: bytes, he
         assert len(conversation.records.attempts) == 1
         assert conversation.records.calls == []
     assert len(conversation.records.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        (b"retry-after: 25", 25.0),
+        (b"retry-after: 120", 120.0),
+        (b"retry-after-ms: 130000", 130.0),
+        (b"retry-after: Sun, 09 Sep 2001 02:03:50 GMT", 30.0),
+        (b"retry-after: 301", 0.0),
+        (b"retry-after: Sun, 09 Sep 2001 01:03:20 GMT", 0.0),
+        (b"retry-after: -5", 0.0),
+    ],
+)
+def test_a_call_stays_open_for_as_long_as_its_client_was_told_to_wait(
+    header: bytes, wait: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+    monkeypatch.setattr(Calls, "ended", lambda *_, again_within, **__: waits.append(again_within))
+    with Conversation() as conversation:  # it begins at 02:03:20
+        conversation.say(ask())
+        conversation.reply(answer(b"{}", header, status=b"429 Too Many Requests"))
+    assert waits == [max(wait, BACKOFF_SECONDS) + SLACK_SECONDS]
 
 
 def test_a_json_answer_that_breaks_off_may_be_tried_again() -> None:
