@@ -293,7 +293,7 @@ class Attempt(Observed):
         """Make its record."""
         call, began = self.call, self.began
         verdict = self.verdict or OK
-        streamed = call.streams and self.gap >= 0
+        streamed = call.streams and self.gap >= 0 and (self._status or 0) < FIRST_ERROR  # an error is no stream
         return AttemptRecord(  # by position: keywords cost more than all the rest
             _SOURCE,
             call.endpoint,

@@ -369,6 +369,18 @@ def test_a_silence_is_the_longest_gap(installed: Any, chaos: Chaos, sync_client:
     assert attempt.max_gap_at <= attempt.duration - attempt.max_gap + 0.001
 
 
+@pytest.mark.parametrize("spec", ["529", "400"])
+def test_the_body_of_an_error_is_no_stream_that_could_be_silent(
+    installed: Any, chaos: Chaos, sync_client: Client, ask: Ask, fault: Any, spec: str
+) -> None:
+    with pytest.raises(anthropic.APIStatusError):
+        sync_client.with_options(max_retries=0).messages.create(**ask, **fault(spec), stream=True)
+    installed.agree(chaos, calls=1)
+    (attempt,) = installed.attempts
+    assert (attempt.stream, attempt.max_gap, attempt.max_gap_at) == (True, None, None)
+    assert installed.telemetry.histogram("claude_stream_max_gap_seconds").total == 0
+
+
 def leave_early(client: Client, ask: Ask) -> None:
     with client.messages.stream(**ask) as stream:
         for _ in stream:
