@@ -116,13 +116,20 @@ def _zstd() -> _Codec | None:
     zstandard = _package("zstandard")
     if zstandard is None:
         return None
-    state = zstandard.ZstdDecompressor(max_window_size=8 << 20).decompressobj()
+    whole = zstandard.ZstdDecompressor(max_window_size=8 << 20)
+    state = whole.decompressobj()
 
     def run(data: bytes) -> Iterator[bytes]:
+        nonlocal state
         for at in range(0, len(data), _ZSTD_SLICE):
-            piece = state.decompress(data[at : at + _ZSTD_SLICE])
-            for start in range(0, len(piece), PIECE):
-                yield piece[start : start + PIECE]
+            packed = data[at : at + _ZSTD_SLICE]
+            while packed:
+                if state.eof:  # one frame may follow another
+                    state = whole.decompressobj()
+                piece = state.decompress(packed)
+                packed = state.unused_data if state.eof else b""
+                for start in range(0, len(piece), PIECE):
+                    yield piece[start : start + PIECE]
 
     return run
 

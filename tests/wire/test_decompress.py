@@ -53,6 +53,16 @@ def test_gzip_may_come_in_several_members() -> None:
     assert b"".join(unpack.feed(gzip.compress(b"one ") + gzip.compress(b"two"))) == b"one two"
 
 
+@pytest.mark.parametrize("size", [1, 1_000])
+def test_zstandard_may_come_in_several_frames(size: int) -> None:
+    packed = b"".join(map(zstandard.compress, (b"one ", b"", b"two")))
+    unpack = decompressor("zstd")
+    assert unpack is not None
+    pieces = [piece for at in range(0, len(packed), size) for piece in unpack.feed(packed[at : at + size])]
+    assert b"".join(pieces) == b"one two"
+    assert not unpack.failed
+
+
 @pytest.mark.parametrize("encoding", PACK)
 def test_a_bomb_ends_the_looking(encoding: str) -> None:
     packed = PACK[encoding](bytes(20_000_000))
