@@ -12,7 +12,8 @@ from sidecar.proxy.seen import Seen
 TRIED_AGAIN: Final = frozenset(
     {Outcome.TIMEOUT, Outcome.RATE_LIMITED, Outcome.OVERLOADED, Outcome.SERVER_ERROR, Outcome.CONNECTION_ERROR}
 )
-CONFLICT: Final = 409
+_ASKED_AGAIN: Final = frozenset({409, 429})
+"""A conflict may have gone, and a spend limit looks like any other to them."""
 LONGEST_RETRY_AFTER: Final = 300.0
 """The SDKs wait as long as they are told. A failure is told of no later than this, though: none may follow at all."""
 _OVERLOAD: Final = 503
@@ -67,14 +68,14 @@ def refusal_of(seen: Seen, fault: Fault | None, now: float, *, origin: Origin) -
 def again_within(seen: Seen, verdict: Verdict) -> float | None:
     """Say how long the client may take to try again; None when it will not."""
     reply = seen.reply
-    conflict = reply is not None and reply.status == CONFLICT
-    if not (conflict or verdict.outcome in TRIED_AGAIN):
+    told = {} if reply is None else reply.watched
+    asked = reply is not None and is_asked_again(reply.status, told.get(b"x-should-retry"))
+    if not (asked or verdict.outcome in TRIED_AGAIN):
         return None
     # An answer that began well is asked for again when it broke before the application had any of it.
     began_well = reply is not None and reply.status < FIRST_ERROR
     if began_well and (seen.streamed or verdict.outcome is Outcome.SERVER_ERROR):
         return None
-    told = {} if reply is None else reply.watched
     if told.get(b"x-should-retry") == b"false":
         return None
     wait = _number(told.get(b"retry-after-ms"), 1000.0)
@@ -87,6 +88,11 @@ def again_within(seen: Seen, verdict: Verdict) -> float | None:
         wait = parse_hints(date, unix_now=seen.started_at + seen.last - seen.began).after
     patience = PATIENT_SECONDS if seen.caller.source is Source.INFERRED else BACKOFF_SECONDS
     return max(patience, wait if wait is not None and wait <= LONGEST_RETRY_AFTER else 0.0) + SLACK_SECONDS
+
+
+def is_asked_again(status: int, should_retry: bytes | None) -> bool:
+    """Say whether the SDKs try again after an answer, though its outcome alone would not say so."""
+    return status in _ASKED_AGAIN or (should_retry == b"true" and status >= FIRST_ERROR)
 
 
 def _number(value: bytes | None, divisor: float) -> float | None:

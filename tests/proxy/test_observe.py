@@ -188,6 +188,7 @@ def test_a_failure_that_is_not_tried_again_ends_its_call_at_once(status: bytes, 
         (b"503 Service Unavailable", b"retry-after-ms: 500"),
         (b"429 Too Many Requests", b"retry-after: soon"),
         (b"429 Too Many Requests", b"retry-after: 1000000000000"),
+        (b"400 Bad Request", b"x-should-retry: true"),
     ],
 )
 def test_a_failure_that_may_be_tried_again_keeps_its_call_open(status: bytes, header: bytes) -> None:
@@ -220,6 +221,19 @@ def test_a_call_stays_open_for_as_long_as_its_client_was_told_to_wait(
         conversation.say(ask())
         conversation.reply(answer(b"{}", header, status=b"429 Too Many Requests"))
     assert waits == [max(wait, BACKOFF_SECONDS) + SLACK_SECONDS]
+
+
+def test_a_spend_limit_is_tried_again_by_the_sdks_unless_they_are_told_not_to() -> None:
+    spent = error_json("rate_limit_error", "secret", code="enforced_spend_limit_reached")
+    conversation = Conversation()
+    conversation.say(ask())
+    conversation.reply(answer(spent, JSON, status=b"429 Too Many Requests"))
+    assert conversation.records.calls == []
+    conversation.say(ask(headers=SDK % 1))
+    conversation.reply(answer(spent, JSON, b"x-should-retry: false", status=b"429 Too Many Requests"))
+    conversation.__exit__()
+    (call,) = conversation.records.calls
+    assert (call.outcome, call.attempts, call.retry_result) == (Outcome.CLIENT_ERROR, 2, "exhausted")
 
 
 def test_a_json_answer_that_breaks_off_may_be_tried_again() -> None:

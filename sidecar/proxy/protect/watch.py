@@ -23,7 +23,7 @@ from sidecar.model import (
 )
 from sidecar.policy import NO_HINTS, Because, Hints, Stop
 from sidecar.proxy.attempts import word_of
-from sidecar.proxy.calls import CONFLICT, LONGEST_RETRY_AFTER, TRIED_AGAIN
+from sidecar.proxy.calls import LONGEST_RETRY_AFTER, TRIED_AGAIN, is_asked_again
 from sidecar.proxy.correlate import BACKOFF_SECONDS, PATIENT_SECONDS, SLACK_SECONDS, Key, Past
 from sidecar.proxy.hangup import due_timeouts, why
 from sidecar.proxy.headers import RequestHead, ResponseHead
@@ -353,7 +353,8 @@ class Watch:
         counts = self._caller.source is Source.PROXY
         if hints.should_retry is False or (final and counts):
             return None
-        if outcome not in _ASKED_AGAIN and status != CONFLICT:
+        said = b"true" if hints.should_retry else None
+        if outcome not in _ASKED_AGAIN and not (status is not None and is_asked_again(status, said)):
             return None
         if status is not None and status < FIRST_ERROR and (self.asked.stream or outcome is Outcome.SERVER_ERROR):
             # What began well is asked for again only when it broke before the application had any of it.
