@@ -96,7 +96,7 @@ def _retries(whole: Tally) -> dict[str, Any]:
         "exhausted": exhausted,
         "abandoned": whole.results[RetryResult.ABANDONED],
         "success_ratio": _ratio(recovered, recovered + exhausted),
-        "attempts_per_call": _ratio(whole.attempts, whole.calls),
+        "attempts_per_call": _ratio(whole.attempts, whole.calls - whole.outcomes[Outcome.REJECTED]),  # of those sent
     }
 
 

@@ -136,6 +136,16 @@ def fill(telemetry: Telemetry) -> None:
         )
 
 
+def test_attempts_per_call_leave_out_calls_that_were_never_sent_as_the_recorded_series_do(
+    telemetry: Telemetry, console: Console, clock: Clock
+) -> None:
+    telemetry.call(samples.call(attempts=3))
+    for _ in range(9):
+        telemetry.call(samples.call(outcome=Outcome.REJECTED, attempts=0, first_token=None))
+    clock.now += 10
+    assert console.status()["retries"]["attempts_per_call"] == 3.0
+
+
 def test_its_numbers_are_those_of_the_records(telemetry: Telemetry, console: Console, clock: Clock) -> None:
     fill(telemetry)
     clock.now += 10
