@@ -8,6 +8,7 @@ import click
 from sidecar.alerts import ValuesError, load_values
 from sidecar.alerts.export import Format, Layout, bundle, default_slos, write
 from sidecar.alerts.values import Values
+from sidecar.cli.files import check_room, text_of, writing
 from sidecar.cli.slo import bucket_options, read
 from sidecar.dashboards import Form, Settings
 from sidecar.dashboards import bundle as dashboard_files
@@ -56,10 +57,13 @@ def alerts(  # options explain themselves above
     """Write recording rules, alerts, SLO rules, runbooks and an Alertmanager example into DIR."""
     values = _values(values_file, (*settings, *(f"labels.{label}" for label in labels)))
     where = slo_file.name if slo_file else "slo.yaml"
-    slos = read(where, slo_file.read() if slo_file else default_slos(), (buckets,))
+    slos = read(where, text_of(slo_file) if slo_file else default_slos(), (buckets,))
     layout = Layout(buckets=buckets, form=Format(form), resource_labels=dict(map(_pair, resource_labels)))
-    for done in write(folder, bundle(values, slos, layout), force=force):
-        click.echo(f"{'kept   ' if done.kept else 'written'} {done.path}")
+    built = bundle(values, slos, layout)
+    with writing():
+        check_room(folder, built)
+        for done in write(folder, built, force=force):
+            click.echo(f"{'kept   ' if done.kept else 'written'} {done.path}")
     other = Buckets.NATIVE if buckets is Buckets.CLASSIC else Buckets.CLASSIC
     if (folder / "rules" / f"recording-{other}.yaml").exists():
         click.echo(f"note: load either the {buckets} or the {other} rules, not both", err=True)
@@ -103,13 +107,16 @@ def dashboards(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    for path in write_dashboards(folder, dashboard_files(settings)):
-        click.echo(f"written {path}")
+    built = dashboard_files(settings)
+    with writing():
+        check_room(folder, built)
+        for path in write_dashboards(folder, built):
+            click.echo(f"written {path}")
 
 
 def _values(file: TextIO | None, settings: tuple[str, ...]) -> Values:
     try:
-        return load_values(file.read() if file else None, settings, where=file.name if file else "values")
+        return load_values(text_of(file) if file else None, settings, where=file.name if file else "values")
     except ValuesError as error:
         raise click.ClickException(f"the values are wrong\n{error}") from error
 

@@ -6,6 +6,7 @@ from typing import Any, TextIO
 
 import click
 
+from sidecar.cli.files import text_of, writing
 from sidecar.rules import Fault, Severity, as_operator, as_prometheus
 from sidecar.rules.histograms import Buckets
 from sidecar.slo import Slo, errors, explain, generate, load, validate
@@ -59,7 +60,7 @@ _FILE = click.argument("file", type=click.File(encoding="utf-8"))
 @_FILE
 def validate_command(file: TextIO) -> None:
     """Say everything that is wrong in FILE, each with its line; exit with 1 when something is."""
-    slos = read(file.name, file.read(), tuple(Buckets))
+    slos = read(file.name, text_of(file), tuple(Buckets))
     click.echo(f"{file.name}: {len(slos)} objective{'s' * (len(slos) != 1)}, no errors")
 
 
@@ -70,17 +71,20 @@ def validate_command(file: TextIO) -> None:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to; stdout by default.")
 def generate_command(*, file: TextIO, buckets: Buckets, operator: bool, output: Path | None) -> None:
     """Make recording rules and burn-rate alerts of FILE."""
-    groups = generate(read(file.name, file.read(), (buckets,)), buckets)
+    if output is not None and output.exists() and Path(file.name).exists() and output.samefile(file.name):
+        raise click.UsageError(f"{output} holds the objectives themselves: name another file for the rules")
+    groups = generate(read(file.name, text_of(file), (buckets,)), buckets)
     header = "Made by `sidecar slo generate`; change the objectives instead."
     text = (
         as_operator(groups, name="claude-sidecar-slo", labels={}, header=header)
         if operator
         else as_prometheus(groups, header)
     )
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        output.write_text(text, encoding="utf-8")
+    with writing():
+        if output is None:
+            click.echo(text, nl=False)
+        else:
+            output.write_text(text, encoding="utf-8")
 
 
 @command.command("explain")
@@ -88,4 +92,4 @@ def generate_command(*, file: TextIO, buckets: Buckets, operator: bool, output: 
 @bucket_options
 def explain_command(file: TextIO, buckets: Buckets) -> None:
     """Say in plain words what FILE promises, and when its alerts come."""
-    click.echo(explain(read(file.name, file.read(), (buckets,)), buckets), nl=False)
+    click.echo(explain(read(file.name, text_of(file), (buckets,)), buckets), nl=False)

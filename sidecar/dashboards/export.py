@@ -7,7 +7,7 @@ files were made; here only the data source is filled in.
 import copy
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -79,13 +79,13 @@ def bundle(settings: Settings) -> dict[str, str]:
     return {f"{uid}.yaml": _resource(uid, _text(board), settings) for uid, board in boards.items()}
 
 
-def write(folder: Path, built: Mapping[str, str]) -> Iterator[Path]:
-    """Write the files, and yield the path of each."""
-    for name, text in built.items():
-        path = folder / name
+def write(folder: Path, built: Mapping[str, str]) -> list[Path]:
+    """Write the files, and return the path of each."""
+    paths = [folder / name for name in built]
+    for path, text in zip(paths, built.values(), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        yield path
+    return paths
 
 
 def _opened_with(board: dict[str, Any], settings: Settings) -> dict[str, Any]:

@@ -115,3 +115,20 @@ def test_what_is_wrong_is_told_and_nothing_is_written(args: list[str], said: str
     assert done.exit_code != 0
     assert said in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_take_all_of_it_is_refused_in_one_line_and_gets_nothing(tmp_path: Path) -> None:
+    (tmp_path / "runbooks").write_text("a file where a folder has to be")
+    done = export(tmp_path)
+    assert done.exit_code == 1
+    assert done.output == f"Error: cannot write {tmp_path / 'runbooks'}: Not a directory\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / "runbooks"]
+
+
+@pytest.mark.parametrize("option", ["--values", "--slo"])
+def test_a_file_that_is_no_text_is_refused_in_one_line(option: str, tmp_path: Path) -> None:
+    (tmp_path / "given.yaml").write_bytes(b"\xff\xfe")
+    done = export(tmp_path / "out", option, str(tmp_path / "given.yaml"))
+    assert done.exit_code == 1
+    assert done.output == f"Error: {tmp_path / 'given.yaml'} is not UTF-8 text\n"
+    assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from sidecar.cli import main
-from sidecar.dashboards import Form, Settings, bundle, shipped
+from sidecar.dashboards import Form, Settings, bundle, shipped, write
 from tests.dashboards.boards import BOARDS, variables
 
 
@@ -126,3 +126,17 @@ def test_exporting_needs_no_drawing_library(monkeypatch: pytest.MonkeyPatch) -> 
     """What draws the dashboards is a dependency of development, not of users."""
     monkeypatch.setitem(__import__("sys").modules, "grafana_foundation_sdk", None)
     assert len(bundle(Settings())) == 9
+
+
+def test_a_folder_that_cannot_take_all_of_it_is_refused_in_one_line_and_gets_nothing(tmp_path: Path) -> None:
+    (tmp_path / "provisioning").write_text("a file where a folder has to be")
+    done = export(tmp_path)
+    assert done.exit_code == 1
+    assert done.output == f"Error: cannot write {tmp_path / 'provisioning'}: Not a directory\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / "provisioning"]
+
+
+def test_all_files_are_there_before_the_first_is_told_of(tmp_path: Path) -> None:
+    """So that a list nobody reads to its end, as in a pipe into head, is no half of an export."""
+    write(tmp_path, bundle(Settings()))
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 9

@@ -78,3 +78,26 @@ def test_explain_says_what_is_off_impossible_or_somebody_elses() -> None:
     assert "what the queries say" in slo("explain", str(golden)).output
     raw = golden.read_text().split("      events:")[0] + "      raw: {error_ratio_query: 'x[{{.window}}]'}\n"
     assert "what the ratio query says" in slo("explain", "-", stdin=raw + "    alerting: {name: X}\n").output
+
+
+@pytest.mark.parametrize("command", ["validate", "generate", "explain"])
+def test_a_file_that_is_no_text_is_refused_in_one_line(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "slo.yaml"
+    file.write_bytes(b"\xff\xfe")
+    done = slo(command, str(file))
+    assert (done.exit_code, done.output) == (1, f"Error: {file} is not UTF-8 text\n")
+
+
+def test_an_output_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere" / "rules.yaml"
+    done = slo("generate", "-", "--native", "-o", str(file), stdin=default_slos())
+    assert (done.exit_code, done.output) == (1, f"Error: cannot write {file}: No such file or directory\n")
+
+
+def test_rules_never_replace_the_objectives_they_are_made_of(tmp_path: Path) -> None:
+    file = tmp_path / "slo.yaml"
+    file.write_text(default_slos())
+    done = slo("generate", str(file), "-o", str(tmp_path / "." / "slo.yaml"))
+    assert done.exit_code == 2
+    assert "holds the objectives themselves: name another file" in done.output
+    assert file.read_text() == default_slos()
