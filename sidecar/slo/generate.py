@@ -11,7 +11,7 @@ from typing import Final
 from sidecar._version import __version__
 from sidecar.rules import Alert, Group, Recording, Rule, seconds
 from sidecar.rules.histograms import Buckets
-from sidecar.rules.promql import nested
+from sidecar.rules.promql import JOB, nested
 from sidecar.rules.promql import ratio as divided
 from sidecar.slo.burn import PAGE, TICKET, Pair, budget, possible
 from sidecar.slo.sli import counted, counters, ratio
@@ -203,20 +203,24 @@ def _condition(slo: Slo, pair: Pair) -> str:
 
 
 def _annotations(slo: Slo, kind: str, links: Links) -> dict[str, str]:
-    mine, allowed = f'sloth_id="{slo.id}"', float(budget(slo.objective))
+    allowed = float(budget(slo.objective))
+    # Several jobs may share an objective; what the alert is about is told of its own. A label it lacks reads as empty.
+    matchers = f'sloth_id="{slo.id}",' + ",".join(f"{label}=%q" for label in JOB)
+    about = f"{{{{ $of := printf `{matchers}` {' '.join(f'$labels.{label}' for label in JOB)} }}}}"
 
-    def now(record: str, form: str) -> str:
+    def now(query: str, form: str) -> str:
         found = f"{{{{ . | first | value | {form} }}}}"
-        return f"{{{{ with query `max({record}{{{mine}}})` }}}}{found}{{{{ else }}}}?{{{{ end }}}}"
+        return f"{{{{ with printf `{query}` $of | query }}}}{found}{{{{ else }}}}?{{{{ end }}}}"
 
+    burn = now("max(slo:current_burn_rate:ratio{%s})", "printf `%.1f`")
+    left = now("clamp_min(max(slo:period_error_budget_remaining:ratio{%s}), 0)", "humanizePercentage")
     return {
         "title": f"({kind}) {{{{$labels.sloth_service}}}} {{{{$labels.sloth_slo}}}} SLO error budget burn rate is too"
         " fast.",
         "summary": f"The error budget of {slo.id} ({slo.objective:g} % over {slo.period}) burns too fast",
-        "description": f"{{{{ $value | humanizePercentage }}}} of events fail; the budget allows"
-        f" {allowed * 100:.4g} %. It burns {now('slo:current_burn_rate:ratio', 'printf `%.1f`')} times as fast"
-        f" as it may, and {now('slo:period_error_budget_remaining:ratio', 'humanizePercentage')} of it is left."
-        "{{ with query `min(slo:error_budget_exhaustion:timestamp_seconds{" + mine + "}) - time()` }}"
+        "description": f"{about}{{{{ $value | humanizePercentage }}}} of events fail; the budget allows"
+        f" {allowed * 100:.4g} %. It burns {burn} times as fast as it may, and {left} of it is left."
+        "{{ with printf `min(slo:error_budget_exhaustion:timestamp_seconds{%s}) - time()` $of | query }}"
         " At the pace of the last six hours it is used up in {{ . | first | value | humanizeDuration }}.{{ end }}",
         "runbook_url": f"{links.runbooks}/ClaudeErrorBudgetBurn.md",
         "dashboard_url": f"{links.dashboards}/d/claude-slo?var-slo={slo.id}",

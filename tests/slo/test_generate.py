@@ -316,6 +316,52 @@ def test_the_budget_tells_what_is_left_and_when_it_ends(tmp_path: Path) -> None:
     assert passed, said
 
 
+def test_an_alerts_numbers_are_those_of_the_job_it_is_about(tmp_path: Path) -> None:
+    """Two jobs share an objective. One is down, the other loses one call in ten; both have spent their budgets."""
+    text = CHAT.split("  - {name: whole", maxsplit=1)[0] + (
+        "  - {name: up, kind: availability, objective: 99, ticket: false}\n"
+    )
+    series = {
+        f'claude_calls_total{{job="{job}",source="client",outcome="{outcome}"}}': counter(("1h", each))
+        for job, rates in {"down": (0, 60), "shaky": (54, 6)}.items()
+        for outcome, each in zip(("ok", "timeout"), rates, strict=True)
+    }
+    said = {
+        "down": "100% of events fail; the budget allows 1 %. It burns 100.0 times",
+        "shaky": "10% of events fail; the budget allows 1 %. It burns 10.0 times",
+    }
+    (page,) = alerts(rules_of(text))
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": line.written("1m")} for name, line in series.items()],
+        "alert_rule_test": [
+            {
+                "eval_time": "50m",
+                "alertname": page.name,
+                "exp_alerts": [
+                    {
+                        "exp_labels": {
+                            **page.labels,
+                            "job": job,
+                            "source": "client",
+                            "sloth_service": "chat",
+                            "sloth_slo": "up",
+                        },
+                        "exp_annotations": {
+                            **page.annotations,
+                            "title": "(page) chat up SLO error budget burn rate is too fast.",
+                            "description": f"{beginning} as fast as it may, and 0% of it is left.",
+                        },
+                    }
+                    for job, beginning in said.items()
+                ],
+            }
+        ],
+    }
+    passed, told = run(tmp_path, as_prometheus(rules_of(text)), test, "1m")
+    assert passed, told
+
+
 def test_a_foreign_error_query_without_series_means_nothing_failed(tmp_path: Path) -> None:
     test = {
         "interval": "1m",
