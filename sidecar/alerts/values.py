@@ -10,12 +10,14 @@ from importlib.resources import files
 from typing import Any, Final
 
 from sidecar.rules import Document, Fault, Node, parse_documents, seconds
+from sidecar.slo.own import labels_in
 
 _DURATIONS: Final = frozenset(
     {"for", "keep", "window", "baseline", "baseline_offset", "ahead", "seen", "fast", "slow", "samples"}
 )
 _SEVERITIES: Final = ("page", "ticket", "info")
 _SHARES: Final = frozenset({"ratio", "near", "share", "left", "usual", "answers"})
+_LINKS: Final = frozenset({"runbooks", "dashboards"})
 _FREE: Final = frozenset({"labels"})
 """Mappings in which a team may put keys of its own."""
 _LOOKBACK: Final = 300.0
@@ -132,13 +134,20 @@ def _overlay(document: Document, into: dict[str, Any], node: Node, what: str) ->
         if key not in into:
             continue
         if key in _FREE:
-            into[key] = {**into[key], **document.texts(child, key)}
+            into[key] = {**into[key], **_labels(document, child, key)}
         elif isinstance(into[key], dict):
             into[key] = dict(into[key])
             _overlay(document, into[key], child, key)
         else:
             value = _checked(document, key, into[key], child)
             into[key] = into[key] if value is None else value
+
+
+def _labels(document: Document, node: Node, what: str) -> dict[str, str]:
+    labels = labels_in(document, node, what)
+    if "severity" in labels:
+        document.error(node.line, "'severity' is set by each alert: change severities, or the alert's")
+    return labels
 
 
 def _checked(document: Document, key: str, default: object, node: Node) -> object:
@@ -154,6 +163,8 @@ def _checked(document: Document, key: str, default: object, node: Node) -> objec
     text = document.text(node, key)
     if text is None:
         return None
+    if key in _LINKS and text != default and "://" not in text:
+        document.error(node.line, f"{key} must be a URL, as https://host/path, not {text!r}")
     if key in _DURATIONS:
         _check_duration(document, key, text, node.line)
     if key == "severity" and text not in _SEVERITIES:

@@ -55,7 +55,7 @@ def alerts(  # options explain themselves above
     force: bool,
 ) -> None:
     """Write recording rules, alerts, SLO rules, runbooks and an Alertmanager example into DIR."""
-    values = _values(values_file, (*settings, *(f"labels.{label}" for label in labels)))
+    values = _values(values_file, (*settings, *(f"labels.{'='.join(_pair(label))}" for label in labels)))
     where = slo_file.name if slo_file else "slo.yaml"
     slos = read(where, text_of(slo_file) if slo_file else default_slos(), (buckets,))
     layout = Layout(buckets=buckets, form=Format(form), resource_labels=dict(map(_pair, resource_labels)))

@@ -156,9 +156,9 @@ def slos_in(
     return [slo for node in slos if (slo := read(document, node, service or default_service, labels)) is not None]
 
 
-def labels_in(document: Document, node: Node | None) -> dict[str, str]:
+def labels_in(document: Document, node: Node | None, what: str = "label") -> dict[str, str]:
     """Read labels for rules."""
-    labels = document.texts(node, "label")
+    labels = document.texts(node, what)
     for name in labels:
         if not _LABEL.fullmatch(name) or name.startswith(("__", "sloth_")):
             assert node is not None  # noqa: S101  # there are labels, so there is a node

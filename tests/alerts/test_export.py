@@ -106,6 +106,7 @@ def test_links_that_nobody_else_can_follow_are_warned_of_until_they_are_set(tmp_
         (["--set", "ClaudeTimeoutSpik.ratio=1"], "did you mean 'ClaudeTimeoutSpike'?"),
         (["--values", "-"], "line 1: error: the file must be a mapping"),
         (["--slo", "-"], "<stdin>:1: error: version must be sidecar/v1"),
+        (["--label", "team"], "'team' is not NAME=VALUE"),
         (["--resource-label", "x"], "'x' is not NAME=VALUE"),
         (["--format", "xml"], "'xml' is not one of 'prometheus', 'operator'"),
     ],
