@@ -65,7 +65,7 @@ def _read_file(
         if named:
             faults.append(f"{path}: there is no such file; name one that is there, or none")
     except OSError as error:
-        if named:
+        if named or os.path.isfile(path):  # noqa: PTH113  # Path's own raises where the folder may not be looked into
             faults.append(f"{path} cannot be read: {error.strerror}")
     except UnicodeDecodeError:
         faults.append(f"{path} is not UTF-8 text")

@@ -117,7 +117,20 @@ def test_a_named_file_must_be_there_and_be_a_file(tmp_path: Path) -> None:
         client(file=tmp_path)
 
 
-def test_an_unreadable_file_that_nobody_named_is_passed_over() -> None:
+def test_a_file_that_is_there_and_may_not_be_read_is_told_though_nobody_named_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write("[proxy]\nprotect = true")
+
+    def refused(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refused)  # root may read everything
+    with pytest.raises(ConfigError, match=r"sidecar\.toml cannot be read: Permission denied"):
+        client()
+
+
+def test_a_directory_of_that_name_that_nobody_named_is_passed_over() -> None:
     Path("sidecar.toml").mkdir()
     assert client()["profile"] is None
 

@@ -88,6 +88,12 @@ def test_a_file_that_is_no_socket_is_left_alone(path: Path, metrics: Telemetry) 
     with pytest.raises(SocketError, match="is not a socket: remove it, or choose another path"):
         Receiver(metrics, path).open()
     assert path.read_text() == "precious"
+    assert list(path.parent.iterdir()) == [path]  # not even a lock's file was made beside it
+
+
+def test_an_empty_path_is_told_to_be_one(metrics: Telemetry) -> None:
+    with pytest.raises(SocketError, match=r"the socket's path is empty: name a file, such as /run/app/sidecar\.sock"):
+        Receiver(metrics, "")
 
 
 def test_a_directory_that_is_not_there_is_told(tmp_path: Path, metrics: Telemetry) -> None:

@@ -11,6 +11,7 @@ from sidecar.telemetry.socket.paths import SocketError
 
 def lock(path: Path) -> int:
     """Claim the path; returns the descriptor that holds the claim. Raises `SocketError` where another holds it."""
+    _check_socket(path)  # before the lock, so that no file of ours is left beside what is somebody else's
     # The lock's file stays when we go: whoever removed it could remove it from under a third one's feet.
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -23,12 +24,8 @@ def lock(path: Path) -> int:
 
 def clear(path: Path, kind: socket.SocketKind) -> None:
     """Remove what a killed sidecar left at ``path``, and nothing else."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
+    if not _check_socket(path):
         return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise SocketError(f"{path} exists and is not a socket: remove it, or choose another path")
     with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.settimeout(0)
         try:
@@ -59,6 +56,17 @@ def bind(path: Path, mode: int, kind: socket.SocketKind) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def _check_socket(path: Path) -> bool:
+    """Say whether anything is there; refuse what is no socket."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISSOCK(found.st_mode):
+        raise SocketError(f"{path} exists and is not a socket: remove it, or choose another path")
+    return True
 
 
 def _in_use(path: Path) -> SocketError:

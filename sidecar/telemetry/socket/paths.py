@@ -28,6 +28,8 @@ def default_socket() -> Path:
 
 def check_path(path: Path) -> Path:
     """Refuse a path the kernel would cut or not take."""
+    if not path.name:  # Path("") is the working directory
+        raise SocketError("the socket's path is empty: name a file, such as /run/app/sidecar.sock")
     raw = os.fsencode(path)
     if len(raw) > MAX_PATH:
         raise SocketError(
