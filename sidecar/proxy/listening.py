@@ -184,7 +184,7 @@ def _path(text: str) -> Path:
     from sidecar.telemetry.socket.paths import SocketError, check_path  # noqa: PLC0415  # as above
 
     try:
-        return check_path(Path(text).absolute())
+        return check_path(check_path(Path(text)).absolute())
     except SocketError as error:
         raise ListenError(str(error)) from None
 

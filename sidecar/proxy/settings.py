@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.protect.settings import Protection
 
 _PROFILES: Final = ", ".join(Profile)
-_ADDRESS: Final = "HOST:PORT, such as 127.0.0.1:8788, or unix:/path"
+_ADDRESS: Final = "HOST:PORT, such as 127.0.0.1:8788, or unix:/path (107 bytes at most)"
 _MODES: Final = 0o777
 _ROUTE: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

@@ -16,6 +16,7 @@ from sidecar.proxy.origin import Origin
 from sidecar.proxy.routes import Target
 from sidecar.proxy.settings import Config, build, read_values
 from sidecar.proxy.shapes import Shape
+from sidecar.telemetry.socket.paths import MAX_PATH
 
 
 def read(text: str = "", given: dict[str, Any] | None = None, **environ: str) -> Config:
@@ -128,7 +129,10 @@ def test_every_fault_is_told_with_its_place() -> None:
     ).splitlines()
     place = "sidecar.toml: [proxy] "
     assert told == [
-        f"{place}listen is 'nonsense'; it must be HOST:PORT, such as 127.0.0.1:8788, or unix:/path, or a list of them",
+        (
+            f"{place}listen is 'nonsense'; it must be HOST:PORT, such as 127.0.0.1:8788, or unix:/path "
+            f"({MAX_PATH} bytes at most), or a list of them"
+        ),
         f"{place}admin is '127.0.0.1:99999'; it must be HOST:PORT, such as 127.0.0.1:9464",
         f"{place}upstream is 'api.anthropic.com'; it must be a URL such as https://api.anthropic.com",
         f"{place}via is 'http://…@'; it must be a URL such as http://proxy.example:3128",
@@ -161,6 +165,7 @@ def test_every_fault_is_told_with_its_place() -> None:
         ("ca_file = '/nowhere.pem'", "ca_file is '/nowhere.pem', which cannot be used: No such file"),
         ("ca_file = 'sidecar.toml'", "ca_file is 'sidecar.toml', which cannot be used: it is no PEM file"),
         ("listen = 'unix:/" + "x" * 200 + "'", "listen is 'unix:/xxx"),
+        ("listen = 'unix:'", "listen is 'unix:'; it must be HOST:PORT"),
         ("drain_seconds = inf", "drain_seconds is inf"),
         ("socket_mode = '7777'", "socket_mode is '7777'"),
         ("drain_seconds = true", "drain_seconds is True"),
