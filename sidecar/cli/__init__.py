@@ -15,10 +15,7 @@ _COMMANDS: Final = {
     "export": ("sidecar.cli.export", "Write alert rules, runbooks or Grafana dashboards into a folder."),
     "slo": ("sidecar.cli.slo", "Check and explain objectives, and make rules of them."),
     "chaos": ("sidecar.cli.chaos", "A fake Claude API that misbehaves on command."),
-    "demo": (
-        "sidecar.cli.demo",
-        "See the fake API and the SDK meet: good calls, a retried one, a timeout, cut streams.",
-    ),
+    "demo": ("sidecar.cli.demo", "See the whole thing work on this machine: from a calm API to an alert."),
     "run": ("sidecar.cli.run", "Run a Python program with every call observed, without changing it."),
 }
 
