@@ -27,6 +27,8 @@ def command(command: tuple[str, ...]) -> NoReturn:
     sidecar run python app.py
     """
     program = shutil.which(command[0])
+    if program is None and Path(command[0]).is_file():
+        raise _Refusal(f"{command[0]!r} cannot be run by itself: sidecar run python {command[0]}")
     if program is None:
         raise _Refusal(f"there is no command {command[0]!r}: give one that is on PATH, such as python")
     environment = {**os.environ, VARIABLE: "1"}

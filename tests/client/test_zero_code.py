@@ -104,6 +104,15 @@ def test_a_command_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "there is no command 'no-such-program'" in done.stderr
 
 
+def test_a_script_that_cannot_be_run_by_itself_is_told_how_it_can_be(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("print('hi')")
+    for command in ("app.py", "./app.py"):
+        done = run(BIN / "sidecar", "run", command, "--port", "1", cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"{command!r} cannot be run by itself: sidecar run python {command}" in done.stderr
+        assert "hi" not in done.stdout
+
+
 def test_what_is_no_python_is_run_as_it_is(tmp_path: Path) -> None:
     script = tmp_path / "start.sh"
     script.write_text('#!/bin/sh\necho "$SIDECAR_RUN $1"\n')
