@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
-_PORTS: Final = range(65_536)
+PORTS: Final = range(65_536)
 
 
 class AdminError(Exception):
@@ -33,7 +33,7 @@ class Address:
 def parse_address(text: str, *, allow_remote: bool = False) -> Address:
     """Read ``HOST:PORT`` or ``[IPV6]:PORT``; refuse what other machines can reach unless that is allowed."""
     match = _ADDRESS.fullmatch(text)
-    if match is None or int(match["port"]) not in _PORTS:
+    if match is None or int(match["port"]) not in PORTS:
         raise AdminError(f"{text!r} is not an address to listen on: write HOST:PORT, such as 127.0.0.1:9464")
     address = Address(match["six"] or match["host"] or "0.0.0.0", int(match["port"]))  # noqa: S104  # checked next
     if not allow_remote and not address.is_loopback:

@@ -1,5 +1,6 @@
 """`serve_metrics`: the metrics and the console from a thread of its own, for programs without an event loop to lend."""
 
+import errno
 import logging
 import socket
 from http.server import BaseHTTPRequestHandler
@@ -8,7 +9,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Final, Self
 
-from sidecar.admin.listen import Address, host_is_ours
+from sidecar.admin.listen import PORTS, Address, host_is_ours
 from sidecar.admin.routes import open_console
 from sidecar.console import EVERY, Console, Viewer, asked
 from sidecar.telemetry import Telemetry, default_telemetry
@@ -19,6 +20,7 @@ DEFAULT_PORT: Final = 9464
 _TIMEOUT: Final = 10.0
 _POLL: Final = 0.1
 """How often it looks whether it should stop, in seconds."""
+_NOT_OURS: Final = frozenset({errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN})
 _LOGGER: Final = logging.getLogger("sidecar.admin")
 
 
@@ -65,15 +67,18 @@ def serve_metrics(
     Port 0 takes any free one. The default address is reached from this machine only. At any other the metrics have no
     password, and the console is shown only with the token in ``SIDECAR_CONSOLE_TOKEN``.
     """
+    if type(port) is not int or port not in PORTS:
+        raise ValueError(f"the port is {port!r}; it must be a whole number from 0 (any free one) to {PORTS[-1]}")
     telemetry = telemetry or default_telemetry()
     console = open_console(telemetry, Address(address, port), mode="client")
     try:
         return MetricsServer(_Server(Address(address, port), MetricsPage(telemetry), console))
     except OSError as error:
         console.close()
+        choose = "an address of this machine" if error.errno in _NOT_OURS else "a free port, or port 0"
         raise OSError(
-            error.errno, f"cannot serve metrics on {address}:{port} ({error.strerror}): choose a free port, or port 0"
-        ) from error
+            error.errno, f"cannot serve metrics on {address}:{port} ({error.strerror}): choose {choose}"
+        ) from None
 
 
 class _Server(ThreadingTCPServer):

@@ -195,6 +195,19 @@ def test_a_taken_port_is_said_to_be_taken() -> None:
             serve_metrics(port)
 
 
+@pytest.mark.parametrize("port", [-1, 65_536, "9464", 9464.0, True])
+def test_what_is_no_port_is_told_with_what_would_be(port: Any) -> None:
+    with pytest.raises(
+        ValueError, match=f"the port is {port!r}; it must be a whole number from 0 .any free one. to 65535"
+    ):
+        serve_metrics(port)
+
+
+def test_an_address_that_is_not_this_machines_is_not_blamed_on_the_port() -> None:
+    with pytest.raises(OSError, match=r"cannot serve metrics on 192\.0\.2\.1:0 .*: choose an address of this machine"):
+        serve_metrics(0, "192.0.2.1")
+
+
 def test_a_closed_server_is_gone() -> None:
     served = serve_metrics(0)
     served.close()
