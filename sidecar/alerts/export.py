@@ -3,6 +3,7 @@
 `bundle` decides what stands in which file; `write` puts it on disk and never overwrites what a team edits.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,6 +21,8 @@ from sidecar.slo import Links, Slo, generate
 
 EDITED: Final = ("slo.yaml", "values.yaml")
 """Files that are meant to be changed by hand once they are there."""
+_ROUTES: Final = "alertmanager/alertmanager.example.yaml"
+_SEVERITY: Final = re.compile(r'severity="(\w+)"')
 _HEADER: Final = "Made by `sidecar export alerts`; change the values or the objectives instead, and export again."
 
 
@@ -74,9 +77,11 @@ def bundle(values: Values, slos: list[Slo], layout: Layout) -> dict[str, str]:
         "alerts": alert_groups(values),
         f"slo-{layout.buckets}": generate(slos, layout.buckets, links(values)),
     }
+    copied = dict(_copied(_data(), ""))
+    copied[_ROUTES] = _SEVERITY.sub(lambda match: f'severity="{values.severities[match[1]]}"', copied[_ROUTES])
     return {
         **{f"rules/{name}.yaml": _render(name, groups, layout) for name, groups in rules.items() if groups},
-        **dict(_copied(_data(), "")),
+        **copied,
     }
 
 
