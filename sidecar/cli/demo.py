@@ -74,7 +74,10 @@ def command(*, once: bool, plain: bool, compose: Path | None) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         try:
             came_out_well = _run(story, once=once, plain=plain or not sys.stdout.isatty(), compose=compose)
-        except (ProcessError, OSError) as error:
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise click.ClickException(what) from error
+        except ProcessError as error:
             raise click.ClickException(str(error)) from error
         sys.exit(0 if came_out_well else 1)
     click.echo("stopped; nothing is left behind")

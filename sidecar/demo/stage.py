@@ -147,7 +147,8 @@ def _watching(
         for program in ("prometheus", "alertmanager"):
             find(program)
     except MissingProgramError as missing:
-        say(f"no alerts, only the console: {str(missing).splitlines()[0]}")
+        what, debian, *_ = str(missing).splitlines()
+        say(f"no alerts, only the console: {what} {' '.join(debian.split())}")
         return None
     export("alerts", home, "--values", str(values_of(home)))
     example = (home / "alertmanager" / "alertmanager.example.yaml").read_text(encoding="utf-8")

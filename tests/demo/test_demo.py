@@ -100,6 +100,7 @@ def test_without_prometheus_it_says_so_and_goes_on(tmp_path: Path) -> None:
         process.communicate(timeout=PATIENCE)
     (line,) = [line for line in said if "no alerts" in line]
     assert "prometheus is not on PATH" in line
+    assert "apt-get install prometheus prometheus-alertmanager" in line
     assert remains(tmp_path) == []
 
 
