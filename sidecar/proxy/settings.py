@@ -22,7 +22,7 @@ from sidecar.proxy.limits import MAY_BE_ZERO, Limits
 from sidecar.proxy.listening import ListenError, Place, is_remote, parse_place
 from sidecar.proxy.logs import LogFormat, LogLevel
 from sidecar.proxy.observe import ProfileRule
-from sidecar.proxy.origin import forward_proxy, parse_forward_proxy, parse_origin
+from sidecar.proxy.origin import Origin, forward_proxy, parse_forward_proxy, parse_origin
 from sidecar.proxy.routes import Target
 from sidecar.proxy.server import Settings
 from sidecar.proxy.shapes import Shape
@@ -245,6 +245,13 @@ def build(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
             )
     default = _target(DEFAULT, {**values, "url": values["upstream"]}, environ, "", faults)
     others = [_target(name, each, environ, f"upstreams.{name}.", faults) for name, each in values["upstreams"].items()]
+    faults += [
+        f"{name} is {listener.place}, where this proxy itself listens: a request would go round until nothing is left; "
+        "name the API, or what stands between"
+        for name, target in (("upstream", default), *((f"upstreams.{other.name}.url", other) for other in others))
+        for listener in listeners
+        if _is_same(target.origin, listener.place)
+    ]
     routes = Counter(each["route"] for each in values["upstreams"].values() if each["route"])
     faults += [f"upstreams: the route {route} is given {n} times" for route, n in routes.items() if n > 1]
     protection = _protection(values, faults)
@@ -274,6 +281,14 @@ def build(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
         access_log=values["access_log"],
         values=values,
     )
+
+
+def _is_same(origin: Origin, place: Place) -> bool:
+    """Tell whether what is sent there surely comes here."""
+    if not isinstance(place, Address) or origin.port != place.port:
+        return False
+    there, here = ("127.0.0.1" if host == "localhost" else host for host in (origin.host, place.host))
+    return there == here or (there == "127.0.0.1" and here == "0.0.0.0")  # noqa: S104  # recognised, not bound
 
 
 def _remote(place: str) -> str:

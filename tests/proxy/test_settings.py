@@ -153,6 +153,23 @@ def test_every_fault_is_told_with_its_place() -> None:
 
 
 @pytest.mark.parametrize(
+    ("listen", "upstream"),
+    [
+        ("127.0.0.1:8788", "http://127.0.0.1:8788"),
+        ("127.0.0.1:8788", "http://localhost:8788/x"),
+        ("0.0.0.0:80", "http://127.0.0.1"),
+    ],
+)
+def test_an_upstream_that_is_the_proxy_itself_is_refused(listen: str, upstream: str) -> None:
+    given = {"listen": [listen], "upstream": upstream, "allow_remote": True}
+    assert f"upstream is {listen}, where this proxy itself listens: a request would go round" in faults("", given)
+    route = f'[proxy.upstreams.own]\nurl = "{upstream}"\nroute = "/own"'
+    assert f"upstreams.own.url is {listen}, where this" in faults(route, {"listen": [listen], "allow_remote": True})
+    elsewhere = ["127.0.0.1:0", "unix:/x", "127.0.0.1:1", "127.0.0.2:80", "[::1]:8788"]
+    assert len(read("", {**given, "listen": elsewhere}).listeners) == len(elsewhere)
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("limits = 3", "limits is 3; it must be a section: [proxy.limits]"),
