@@ -22,6 +22,8 @@ WARNINGS_A_SECOND: Final = 10
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._:/@+-]+")
 _LOGGER: Final = logging.getLogger("sidecar.proxy.requests")
 _ROOT: Final = "sidecar"
+_TRACES: Final = "opentelemetry"
+"""Its exporter logs by itself where traces cannot be sent; unasked, as bare text amidst our lines."""
 
 
 class LogFormat(StrEnum):
@@ -44,9 +46,10 @@ def set_up(form: LogFormat, level: LogLevel, *, worker: int | None = None) -> No
     """Send what our parts log to standard error from now on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(form, {} if worker is None else {"worker": worker}))
-    logger = logging.getLogger(_ROOT)
-    logger.handlers[:] = [handler]
-    logger.propagate = False
+    for name in (_ROOT, _TRACES):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
     set_level(level)
 
 
@@ -143,6 +146,9 @@ class _Formatter(logging.Formatter):
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
         level, message = record.levelname.lower(), record.getMessage()
         fields = {**self._always, **getattr(record, "fields", {})}
+        if record.name.partition(".")[0] != _ROOT:
+            fields |= {"logger": record.name, "said": message}
+            message = "a library speaks"
         if record.exc_info and record.exc_info[0] is not None:
             fields |= {"error": record.exc_info[0].__name__, "at": _place(record.exc_info)}
         if self._json:

@@ -18,10 +18,11 @@ from tests.proxy.processes import QUESTION, sidecar
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    logger = logging.getLogger("sidecar")
-    before = (logger.handlers[:], logger.level, logger.propagate)
+    loggers = [logging.getLogger(name) for name in ("sidecar", "opentelemetry")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     yield
-    logger.handlers[:], logger.level, logger.propagate = before
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.level, logger.propagate = handlers, level, propagate
 
 
 def attempt(outcome: Outcome = Outcome.OK, **more: Any) -> AttemptRecord:
@@ -142,6 +143,18 @@ def test_nobody_can_forge_a_line(form: LogFormat, capsys: pytest.CaptureFixture[
     [line] = lines(capsys)
     assert line.isascii()
     assert line.isprintable()
+
+
+def test_what_the_exporter_of_traces_says_is_a_line_like_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    exporter = logging.getLogger("opentelemetry.exporter.otlp")
+    for form in LogFormat:
+        logs.set_up(form, LogLevel.INFO)
+        exporter.warning("Transient error %s", "refused\nretrying in 1 s")
+    text, line = lines(capsys)
+    assert text.endswith(
+        r'warning a library speaks logger=opentelemetry.exporter.otlp said="Transient error refused\nretrying in 1 s"'
+    )
+    assert json.loads(line)["said"] == "Transient error refused\nretrying in 1 s"
 
 
 def test_an_exception_is_told_without_its_message(capsys: pytest.CaptureFixture[str]) -> None:
