@@ -15,7 +15,7 @@ FILE_VARIABLE: Final = "SIDECAR_CONFIG"
 
 POLICY_SECTIONS: Final = ("timeouts", "retry", "retry_budget", "breaker", "stream_underneath", "profiles")
 """Sections that say what policies are; the part that knows policies checks what they hold."""
-_OTHER_SECTIONS: Final = frozenset({*POLICY_SECTIONS, "client", "proxy", "telemetry", "slo"})
+_OTHER_SECTIONS: Final = frozenset({*POLICY_SECTIONS, "client", "proxy"})
 """Sections that other parts read."""
 
 

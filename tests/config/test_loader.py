@@ -40,6 +40,15 @@ def test_code_goes_before_environment_before_file() -> None:
     assert (found["profile"], found["metrics_port"], found["socket"], found["traces"]) == ("realtime", 2, True, None)
 
 
+@pytest.mark.parametrize("section", ["telemetry", "slo"])
+def test_a_section_that_nothing_reads_is_refused(section: str) -> None:
+    write(f"[{section}]\nlabel_limit = 200")
+    with pytest.raises(
+        ConfigError, match=rf"there is no section \[{section}\]; there are breaker, client, profiles, proxy"
+    ):
+        client()
+
+
 def test_a_file_is_named_by_code_or_by_the_environment() -> None:
     write('[client]\nprofile = "agentic"', "a.toml")
     write('[client]\nprofile = "realtime"', "b.toml")
@@ -62,7 +71,7 @@ def test_every_fault_is_told_at_once_with_its_place_and_what_is_allowed() -> Non
     assert caught.value.faults == (
         (
             "sidecar.toml: there is no section [cleint]; there are breaker, client, profiles, proxy, retry, "
-            "retry_budget, slo, stream_underneath, telemetry, timeouts"
+            "retry_budget, stream_underneath, timeouts"
         ),
         "sidecar.toml: [client] profile is 'fast'; it must be interactive, background, realtime, agentic, default",
         "sidecar.toml: [client] metrics_port is 70000; it must be a port, 0 (any free one) to 65535",
