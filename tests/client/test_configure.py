@@ -25,6 +25,7 @@ def _as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     assert Defaults.profile is None
     assert _OUTLETS._server is None
     assert _OUTLETS._sender is None
+    Defaults.table = None  # as long as nothing was configured, a name is looked up in the file when it is first used
 
 
 def test_a_profile_for_the_process_is_the_last_resort(
