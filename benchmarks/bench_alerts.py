@@ -39,8 +39,12 @@ SERIES = 5000
 SAMPLES = 300
 DAY = 86400
 RECENT = 4650
-"""Seconds of raw samples. So the present lies amid a chunk of 120 samples, and windows of five minutes in that one, as
+"""Seconds of raw samples. So the present lies amid a chunk of 116 samples, and windows of five minutes in that one, as
 they do five times of six; where they span two, reading them costs half as much again.
+"""
+BLOCKS = "30d"
+"""What Prometheus writes blocks of. With its two hours it ends chunks at each even hour and spreads them over what is
+left until then: what a read costs would hang on the time of day, by two and more with native histograms.
 """
 AHEAD = 120
 """Seconds of raw samples beyond the present: rules look no further, but their windows stay full meanwhile."""
@@ -172,7 +176,10 @@ def measure_cost(home: Path, buckets: Buckets, past: Path, begin: int) -> tuple[
             name, labels = "claude_stream_max_gap_seconds_bucket", f'job="api",source="client",instance="{number}"'
             rising |= {(name, f'{labels},le="{bound}"'): 1 for bound in BOUNDS}
     (home / "rules.yaml").write_text(as_prometheus(groups))
-    options = ("--storage.tsdb.retention.time=60d", "--web.enable-remote-write-receiver")
+    options = (
+        *("--storage.tsdb.retention.time=60d", "--web.enable-remote-write-receiver"),
+        *(f"--storage.tsdb.{which}-block-duration={BLOCKS}" for which in ("min", "max")),
+    )
     with prometheus(home, {"global": {}}, options=options, features=("native-histograms",)) as server:
         now = int(time.time())
         hours = LastHours(
