@@ -14,8 +14,8 @@ from sidecar.rules.histograms import Buckets
 from sidecar.rules.promql import JOB, nested
 from sidecar.rules.promql import ratio as divided
 from sidecar.slo.burn import PAGE, TICKET, Pair, budget, possible
-from sidecar.slo.sli import counted, counters, ratio
-from sidecar.slo.spec import Ratio, Slo
+from sidecar.slo.sli import counted, counters, ratio, shared
+from sidecar.slo.spec import Calls, Ratio, Slo
 
 SHORT: Final = ("5m", "30m", "1h")
 LONG: Final = ("2h", "6h", "1d", "3d")
@@ -41,13 +41,28 @@ class Links:
 def generate(slos: list[Slo], buckets: Buckets, links: Links | None = None) -> tuple[Group, ...]:
     """Build the rules of objectives that `validate` found no error in."""
     using = links or Links()
-    return tuple(group for slo in slos for group in _groups(slo, buckets, using))
+    return (*_calls(slos, buckets, using), *(group for slo in slos for group in _groups(slo, buckets, using)))
+
+
+def _calls(slos: list[Slo], buckets: Buckets, links: Links) -> Iterator[Group]:
+    """Count calls for all objectives about them, in one group, so that what one rule shares is as new as the others."""
+    ours = [(slo, slo.indicator) for slo in slos if isinstance(slo.indicator, Calls)]
+    if ours:
+        owner, _ = ours[0]
+        yield Group(
+            name="sloth-slo-sli-recordings-calls",
+            interval=links.fast,
+            rules=(
+                *(shared((indicator for _, indicator in ours), window, owner.id) for window in SHORT),
+                *(rule for slo, _ in ours for rule in _short_windows(slo, buckets, owner)),
+            ),
+        )
 
 
 def _groups(slo: Slo, buckets: Buckets, links: Links) -> Iterator[Group]:
-    yield Group(
-        name=f"sloth-slo-sli-recordings-{slo.id}", interval=links.fast, rules=tuple(_short_windows(slo, buckets))
-    )
+    if not isinstance(slo.indicator, Calls):
+        rules = tuple(_short_windows(slo, buckets, slo))
+        yield Group(name=f"sloth-slo-sli-recordings-{slo.id}", interval=links.fast, rules=rules)
     samples = tuple(_samples(slo))
     if samples:
         yield Group(name=f"sloth-slo-sli-samples-{slo.id}", interval=links.samples, rules=samples)
@@ -83,7 +98,7 @@ def _ratio_of(slo: Slo, window: str) -> Recording:
     )
 
 
-def _short_windows(slo: Slo, buckets: Buckets) -> Iterator[Rule]:
+def _short_windows(slo: Slo, buckets: Buckets, owner: Slo) -> Iterator[Rule]:
     if isinstance(slo.indicator, Ratio):
         for window in (*SHORT, *LONG):
             yield Recording(
@@ -95,7 +110,7 @@ def _short_windows(slo: Slo, buckets: Buckets) -> Iterator[Rule]:
     for name, expr in counters(slo.indicator, buckets).items():
         yield Recording(record=name, expr=expr, labels=_labels(slo))
     for window in SHORT:
-        found = counted(slo.indicator, window, buckets, _mine(slo))
+        found = counted(slo.indicator, window, buckets, _mine(slo), owner.id)
         labels = _labels(slo, window)
         yield Recording(record=f"slo:sli_total:events{window}", expr=found.total, labels=labels)
         yield Recording(record=f"slo:sli_error:events{window}", expr=found.error, labels=labels)

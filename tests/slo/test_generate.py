@@ -249,6 +249,39 @@ def test_an_outage_spends_the_budget_of_a_latency_objective_too(tmp_path: Path) 
     shares(rules_of(CHAT, Buckets.CLASSIC), series, {"whole": 1, "start": 1, "up": 1}, tmp_path)
 
 
+def test_objectives_count_their_own_calls_of_those_that_are_read_for_all(tmp_path: Path) -> None:
+    text = CHAT + (
+        "  - {name: chat, kind: availability, objective: 99, selector: {profile: interactive}}\n"
+        "  - {name: other, kind: timeout, objective: 99, selector: {model: [m, n], endpoint: messages}}\n"
+    )
+
+    def line(outcome: str, profile: str, model: str, per_minute: float) -> dict[str, Line]:
+        name = calls(outcome).replace('"default"', f'"{profile}"').replace('"m"', f'"{model}"')
+        return {name: counter(("8m", per_minute))}
+
+    series = {
+        **line("ok", "interactive", "m", 30),
+        **line("timeout", "interactive", "m", 10),
+        **line("ok", "default", "n", 50),
+        **line("timeout", "default", "other", 10),
+    }
+    expected = {"up": 0.2, "timeouts": 0.2, "chat": 0.25, "other": round(10 / 90, 4)}
+    shares(rules_of(text, Buckets.CLASSIC), series, expected, tmp_path)
+
+
+def test_calls_are_read_once_for_all_objectives_of_a_file_and_never_those_of_another() -> None:
+    """Two files may well be loaded together, each with what it asks for kept apart."""
+    groups = rules_of(CHAT, Buckets.CLASSIC)
+    read = [rule for group in groups for rule in group.rules if "claude_calls_total" in rule.expr]
+    assert [(rule.record, rule.labels) for rule in read if isinstance(rule, Recording)] == [
+        (f"slo:sli_calls:events{window}", {"sloth_id": "chat-whole"}) for window in ("5m", "30m", "1h")
+    ]
+    whole = as_prometheus(groups)
+    taken = re.findall(r'slo:sli_calls:\w+\{sloth_id="([^"]+)"', whole)
+    assert set(taken) == {"chat-whole"}
+    assert len(taken) + len(read) == whole.count("slo:sli_calls:")
+
+
 def test_no_call_is_no_result_and_never_nan(tmp_path: Path) -> None:
     test = {
         "interval": "15s",
