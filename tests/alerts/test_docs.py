@@ -5,7 +5,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from sidecar.alerts import ALERT_NAMES, load_values, recording_groups
+from sidecar.alerts import ALERT_NAMES, alert_groups, load_values, recording_groups
 from sidecar.alerts.export import default_slos
 from sidecar.cli import main
 from sidecar.rules import Recording
@@ -26,7 +26,8 @@ def test_every_alert_is_listed_with_its_severity() -> None:
 
 def test_every_recorded_series_the_pages_name_exists() -> None:
     slos, _ = load(default_slos())
-    groups = (*recording_groups(Buckets.NATIVE, load_values()), *generate(slos, Buckets.NATIVE))
+    values = load_values()
+    groups = (*recording_groups(Buckets.NATIVE, values), *alert_groups(values), *generate(slos, Buckets.NATIVE))
     there = {rule.record for group in groups for rule in group.rules if isinstance(rule, Recording)}
     named = recorded_in(re.sub(r"_W\b", "_5m", ALERTS + SLO))
     assert len(named) > 25

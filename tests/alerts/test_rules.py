@@ -26,7 +26,11 @@ def alerts() -> list[Alert]:
     return [rule for group in alert_groups(VALUES) for rule in group.rules if isinstance(rule, Alert)]
 
 
-RECORDED = {rule.record for buckets in Buckets for rule in recordings(buckets)}
+def shared() -> list[Recording]:
+    return [rule for group in alert_groups(VALUES) for rule in group.rules if isinstance(rule, Recording)]
+
+
+RECORDED = {rule.record for buckets in Buckets for rule in recordings(buckets)} | {rule.record for rule in shared()}
 
 
 def files() -> dict[str, tuple[Group, ...]]:
@@ -108,7 +112,7 @@ def test_native_and_classic_rules_differ_only_in_how_histograms_are_read() -> No
 
 @pytest.mark.parametrize("buckets", Buckets)
 def test_rules_ask_only_for_metrics_and_labels_of_the_contract(buckets: Buckets) -> None:
-    exprs = [rule.expr for rule in recordings(buckets)] + [alert.expr for alert in alerts()]
+    exprs = [rule.expr for rule in (*recordings(buckets), *shared())] + [alert.expr for alert in alerts()]
     asked = [found for expr in exprs for found in metrics_in(expr)]
     assert len(asked) > 60
     for metric, labels in asked:
@@ -117,7 +121,7 @@ def test_rules_ask_only_for_metrics_and_labels_of_the_contract(buckets: Buckets)
 
 
 def test_what_a_rule_reads_is_recorded() -> None:
-    for rule in recordings(Buckets.NATIVE):
+    for rule in (*recordings(Buckets.NATIVE), *shared()):
         assert recorded_in(rule.expr) <= RECORDED, rule.record
     for alert in alerts():
         assert recorded_in(alert.expr + alert.annotations["description"]) <= RECORDED, alert.name
@@ -139,7 +143,7 @@ def test_the_names_dashboards_hang_on_are_there() -> None:
     } <= RECORDED
 
 
-@pytest.mark.parametrize("rule", recordings(Buckets.CLASSIC), ids=lambda rule: rule.record)
+@pytest.mark.parametrize("rule", [*recordings(Buckets.CLASSIC), *shared()], ids=lambda rule: rule.record)
 def test_every_recording_keeps_cluster_namespace_and_job(rule: Recording) -> None:
     for labels in re.findall(r"\bby \(([^)]*)\)", rule.expr):
         assert {"cluster", "namespace", "job"} <= {label.strip() for label in labels.split(",")}
@@ -151,8 +155,20 @@ def test_no_average_of_averages_is_ever_recorded(rule: Recording) -> None:
     assert not re.search(r"(ratio|mean|p\d\d)_\w+\[", rule.expr), "a ratio over time must come from its parts"
 
 
+def test_what_alerts_share_is_counted_once_and_right_before_them() -> None:
+    """In their own group: from another, they would hear of it up to an interval later."""
+    assert len({rule.record for rule in shared()}) == len(shared()) == 3
+    for group in alert_groups(VALUES):
+        known: set[str] = set()
+        for rule in group.rules:
+            if isinstance(rule, Recording):
+                known.add(rule.record)
+            else:
+                assert set(re.findall(r"claude:\w+:count_\d+m", rule.expr)) <= known, rule.name
+
+
 def test_rates_are_taken_before_sums_so_that_resets_are_seen() -> None:
-    rules: list[Recording | Alert] = [*recordings(Buckets.CLASSIC), *recordings(Buckets.NATIVE), *alerts()]
+    rules: list[Recording | Alert] = [*recordings(Buckets.CLASSIC), *recordings(Buckets.NATIVE), *shared(), *alerts()]
     assert not [rule for rule in rules if re.search(r"(rate|increase)\(\s*sum", rule.expr)]
 
 

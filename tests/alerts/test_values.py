@@ -20,7 +20,7 @@ def alerts(text: str | None = None, *sets: str) -> dict[str, Alert]:
 def test_a_file_overrides_only_what_it_names() -> None:
     spike = alerts("alerts: {ClaudeTimeoutSpike: {ratio: 0.25, window: 1m}}")["ClaudeTimeoutSpike"]
     assert "> 0.25" in spike.expr
-    assert "[1m]" in spike.expr
+    assert "claude:calls_by_outcome:count_1m" in spike.expr
     assert ">= 8.5" in spike.expr
 
 

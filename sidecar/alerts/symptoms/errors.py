@@ -1,7 +1,7 @@
 """Answers that say no, are broken, or stop half-way."""
 
 from sidecar.alerts.message import ABOUT_JOB, choice, load, number, selecting, sentences, when
-from sidecar.alerts.symptoms.symptom import Symptom, share_of_many
+from sidecar.alerts.symptoms.symptom import Symptom, by_outcome, ended, share_of_many
 from sidecar.alerts.values import AlertValues
 from sidecar.rules.promql import MODEL, count
 
@@ -44,9 +44,10 @@ def calls_refused(t: AlertValues) -> Symptom:
 def server_errors(t: AlertValues) -> Symptom:
     """Watch calls that ended with a 5xx or an answer that cannot be read, all retries spent."""
     window = t["window"]
-    failed = count(MODEL, "claude_calls_total", window, _SERVER_ERROR)
+    calls = by_outcome("calls", window)
     return Symptom(
-        expr=share_of_many(t, failed, count(MODEL, "claude_calls_total", window)),
+        expr=share_of_many(t, ended(calls, _SERVER_ERROR), ended(calls)),
+        reads=(calls,),
         summary="{{ $value | humanizePercentage }} of the calls of {{ $labels.job }} to {{ $labels.model }}"
         " end in server errors",
         description=sentences(

@@ -1,19 +1,22 @@
 """Too much for the API (529), too much for your account (429), and soon so."""
 
 from sidecar.alerts.message import ABOUT_JOB, number, selecting, sentences, value_of
-from sidecar.alerts.symptoms.symptom import Symptom, share_of_many
+from sidecar.alerts.symptoms.symptom import Symptom, by_outcome, ended, share_of_many
 from sidecar.alerts.values import AlertValues
-from sidecar.rules import seconds
-from sidecar.rules.promql import JOB, MODEL, by, count
+from sidecar.rules import Recording, seconds
+from sidecar.rules.promql import JOB, MODEL, by
 
 _DASHBOARD = "claude-breakers-limits"
 _LIMIT = (*JOB, "kind")
 
 
+def _attempts(t: AlertValues) -> Recording:
+    return by_outcome("attempts", t["window"])
+
+
 def _answered(t: AlertValues, outcome: str) -> str:
-    window = t["window"]
-    part = count(MODEL, "claude_attempts_total", window, f'outcome="{outcome}"')
-    return share_of_many(t, part, count(MODEL, "claude_attempts_total", window))
+    counts = _attempts(t)
+    return share_of_many(t, ended(counts, f'outcome="{outcome}"'), ended(counts))
 
 
 def _numbers(t: AlertValues, outcome: str) -> str:
@@ -37,6 +40,7 @@ def overloaded(t: AlertValues) -> Symptom:
             " are what helps.",
         ),
         dashboard=_DASHBOARD,
+        reads=(_attempts(t),),
     )
 
 
@@ -56,6 +60,7 @@ def rate_limited(t: AlertValues) -> Symptom:
             " The limit is your organisation's: another job may be using it up. The API itself is well.",
         ),
         dashboard=_DASHBOARD,
+        reads=(_attempts(t),),
     )
 
 

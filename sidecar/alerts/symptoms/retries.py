@@ -12,7 +12,7 @@ from sidecar.alerts.message import (
     value_of,
     when,
 )
-from sidecar.alerts.symptoms.symptom import Symptom
+from sidecar.alerts.symptoms.symptom import Symptom, by_outcome, ended
 from sidecar.alerts.values import AlertValues
 from sidecar.rules.promql import JOB, MODEL, by, count, more_than, ratio
 
@@ -52,10 +52,11 @@ def retries_failing(t: AlertValues) -> Symptom:
 def retry_storm(t: AlertValues) -> Symptom:
     """Count attempts per call that was sent; rejected calls would hide how often the others tried."""
     window = t["window"]
-    calls = count(MODEL, "claude_calls_total", window, 'outcome!="rejected"')
+    attempts, calls = by_outcome("attempts", window), by_outcome("calls", window)
+    sent = ended(calls, 'outcome!="rejected"')
     return Symptom(
-        expr=f"{count(MODEL, 'claude_attempts_total', window)}\n/\n({more_than(calls, t['count'])})\n"
-        f"> {t['attempts_per_call']}",
+        expr=f"{ended(attempts)}\n/\n({more_than(sent, t['count'])})\n> {t['attempts_per_call']}",
+        reads=(attempts, calls),
         summary='{{ $labels.job }} sends {{ $value | printf "%.1f" }} requests per call to {{ $labels.model }}',
         description=sentences(
             selecting(MODEL),

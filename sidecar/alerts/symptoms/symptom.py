@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sidecar.alerts.values import AlertValues
-from sidecar.rules.promql import more_than, ratio
+from sidecar.rules import Recording
+from sidecar.rules.promql import MODEL, by, count, more_than, ratio, series
 
 
 class Pace(Enum):
@@ -24,6 +25,19 @@ class Symptom:
     dashboard: str
     """The uid of the dashboard that shows it."""
     pace: Pace = Pace.FAST
+    reads: tuple[Recording, ...] = ()
+    """What is recorded right before the alerts, because several of them read it, or one does several times."""
+
+
+def by_outcome(what: str, window: str) -> Recording:
+    """Count calls or attempts of each model by their outcome, for `ended` to take parts of."""
+    expr = count((*MODEL, "outcome"), f"claude_{what}_total", window)
+    return Recording(record=f"claude:{what}_by_outcome:count_{window}", expr=expr)
+
+
+def ended(counts: Recording, matchers: str = "", level: tuple[str, ...] = MODEL) -> str:
+    """Count those that ended so."""
+    return by(level, series(counts.record, matchers))
 
 
 def share_of_many(t: AlertValues, part: str, whole: str) -> str:

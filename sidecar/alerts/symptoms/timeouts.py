@@ -13,16 +13,12 @@ from sidecar.alerts.message import (
     sentences,
     value_of,
 )
-from sidecar.alerts.symptoms.symptom import Symptom, share_of_many
+from sidecar.alerts.symptoms.symptom import Symptom, by_outcome, ended, share_of_many
 from sidecar.alerts.values import AlertValues
 from sidecar.rules.promql import ENDPOINT, JOB, MODEL, by, count, nested, ratio
 
 _DASHBOARD = "claude-timeouts-retries"
 _TIMED_OUT = 'outcome="timeout"'
-
-
-def _timeouts_and_calls(window: str) -> tuple[str, str]:
-    return count(MODEL, "claude_calls_total", window, _TIMED_OUT), count(MODEL, "claude_calls_total", window)
 
 
 def _numbers(window: str) -> str:
@@ -33,7 +29,8 @@ def _numbers(window: str) -> str:
 def spike(t: AlertValues) -> Symptom:
     """Demand count and ratio and multiple of what is usual: each alone is wrong for some service."""
     window = t["window"]
-    timeouts, calls = _timeouts_and_calls(window)
+    counts = by_outcome("calls", window)
+    timeouts, calls = ended(counts, _TIMED_OUT), ended(counts)
     history = f"[{t['baseline']}] offset {t['baseline_offset']}"
     usual = ratio(
         by(MODEL, f"sum_over_time(claude:timed_out_calls:sampled_5m{history})"),
@@ -47,6 +44,7 @@ def spike(t: AlertValues) -> Symptom:
         # No history means nothing is usual yet: `unless` then takes nothing away.
         expr=f"{share_of_many(t, timeouts, calls)}\n"
         f"unless\n{ratio(timeouts, calls)}\n<= {t['times_usual']} * {nested(usual)}",
+        reads=(counts,),
         summary="{{ $value | humanizePercentage }} of the calls of {{ $labels.job }} to {{ $labels.model }} time out",
         description=sentences(
             selecting(MODEL),
@@ -65,7 +63,9 @@ def rate_high(t: AlertValues) -> Symptom:
     """Watch the same share over a long window: what a spike's window is too short to see."""
     window = t["window"]
     return Symptom(
-        expr=share_of_many(t, *_timeouts_and_calls(window)),
+        expr=share_of_many(
+            t, count(MODEL, "claude_calls_total", window, _TIMED_OUT), count(MODEL, "claude_calls_total", window)
+        ),
         summary="{{ $value | humanizePercentage }} of the calls of {{ $labels.job }} to {{ $labels.model }}"
         f" time out, over {window}",
         description=sentences(
@@ -111,10 +111,11 @@ def calls_hanging(t: AlertValues) -> Symptom:
 def connect_failures(t: AlertValues) -> Symptom:
     """Compare attempts that never reached the API with all attempts."""
     window = t["window"]
-    # The two counters differ in a label, so `or` keeps every series of both.
+    attempts = by_outcome("attempts", window)
+    # The two differ in a label, so `or` keeps every series of both.
     failed = by(
         JOB,
-        f'increase(claude_attempts_total{{outcome="connection_error"}}[{window}])'
+        f'{attempts.record}{{outcome="connection_error"}}'
         f' or increase(claude_timeouts_total{{phase=~"pool|connect|write"}}[{window}])',
     )
     broken = number("claude_attempts_total", window, 'outcome="connection_error"')
@@ -122,7 +123,8 @@ def connect_failures(t: AlertValues) -> Symptom:
         number("claude_timeouts_total", window, f'phase="{phase}"') for phase in ("connect", "write", "pool")
     )
     return Symptom(
-        expr=share_of_many(t, failed, count(JOB, "claude_attempts_total", window)),
+        expr=share_of_many(t, failed, ended(attempts, level=JOB)),
+        reads=(attempts,),
         summary="{{ $value | humanizePercentage }} of the requests of {{ $labels.job }} do not reach the Claude API",
         description=sentences(
             selecting(JOB),
