@@ -118,6 +118,25 @@ def test_long_ratios_weigh_every_call_the_same(tmp_path: Path) -> None:
     )
 
 
+def test_long_ratios_count_what_the_design_says(tmp_path: Path) -> None:
+    """As over short windows, though each outcome was there for some of the time only."""
+    series = {
+        calls("ok"): counter(("2h", 80), ("4h", 20)),
+        calls("overloaded"): counter(("2h", 0), ("2h", 20), ("2h", 0)),
+        calls("rejected"): counter(("4h", 0), ("2h", 20)),
+        calls("cancelled"): counter(("2h", 40), ("4h", 0)),
+        f'claude_attempts_total{{{SERIES},outcome="ok",status="200"}}': counter(("6h", 100)),
+    }
+    expected: dict[str, float | None] = {
+        "round(claude:calls:rate_6h * 21600 / 100)": 240,
+        "claude:timeouts:ratio_6h": 0,
+        "round(claude:errors:ratio_6h, 0.01)": 0.25,  # 4,800 of the 19,200 that count
+        "round(claude:attempts_per_call:ratio_6h, 0.01)": 1.67,  # 36,000 for the 21,600 that were sent
+    }
+    rooms = ("claude-rates", "claude-samples", "claude-history")
+    expect(tmp_path, series, expected, *rooms, at="6h", every="5m", scrape="1m")
+
+
 def test_percentiles_leave_out_what_was_not_an_answer_and_nan(tmp_path: Path) -> None:
     def bucket(metric: str, bound: str, per_minute: float, more: str = "") -> dict[str, Line]:
         return {f'{metric}_bucket{{{SERIES}{more},le="{bound}"}}': counter(("10m", per_minute))}
