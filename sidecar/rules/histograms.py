@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from sidecar.rules.durations import seconds
 from sidecar.rules.model import Recording
 from sidecar.rules.promql import by, nested, rate, series
 
@@ -85,7 +86,7 @@ class Reading:
         return (counted, Recording(record=name, expr=rate(level, counted.record, window)))
 
     def count(self, level: tuple[str, ...], metric: str, window: str) -> str:
-        """Count observations per second."""
+        """Count observations per second; near a restart, as `total` adds them up, so that their mean is right."""
         return self._part(("histogram_count", "_count"), level, metric, window)
 
     def total(self, level: tuple[str, ...], metric: str, window: str) -> str:
@@ -95,7 +96,7 @@ class Reading:
     def _part(self, part: tuple[str, str], level: tuple[str, ...], metric: str, window: str) -> str:
         function, suffix = part
         if self.buckets is Buckets.NATIVE:
-            return f"{function}({rate(level, metric, window)})"
+            return f"{function}({by(level, _rise(metric, '', window))}) / {seconds(window):g}"
         return rate(level, metric + suffix, window)
 
 
