@@ -44,29 +44,29 @@ def attempt_of(
     """Make an attempt's record."""
     caller, reply = seen.caller, seen.reply
     streamed = seen.streamed
-    return AttemptRecord(
-        source=caller.source,
-        endpoint=caller.told.endpoint,
-        model=seen.asked.model,
-        profile=seen.profile,
-        stream=seen.asked.stream,
-        number=number,
-        started_at=seen.started_at,
-        duration=now - seen.began,
-        outcome=verdict.outcome,
-        phase=verdict.phase,
-        status=None if reply is None else reply.status,
-        error_type=verdict.error_type,
-        method=caller.method,
-        host=origin.host,
-        port=origin.port,
-        request_id=None if reply is None else word_of(reply.watched.get(b"request-id")),
-        first_byte=seen.first_byte,
-        first_token=seen.first_token,
-        max_gap=seen.max_gap if streamed else None,
-        max_gap_at=seen.max_gap_at if streamed else None,
-        limits=limits,
-        trace=seen.trace,
+    return AttemptRecord(  # by position: keywords cost more than all the rest
+        caller.source,
+        caller.told.endpoint,
+        seen.asked.model,
+        seen.profile,
+        seen.asked.stream,
+        number,
+        seen.started_at,
+        now - seen.began,  # duration
+        verdict.outcome,
+        verdict.phase,
+        None if reply is None else reply.status,
+        verdict.error_type,
+        caller.method,
+        origin.host,
+        origin.port,
+        None if reply is None else word_of(reply.watched.get(b"request-id")),
+        seen.first_byte,
+        seen.first_token,
+        seen.max_gap if streamed else None,
+        seen.max_gap_at if streamed else None,
+        limits,
+        seen.trace,
     )
 
 

@@ -24,24 +24,27 @@ def call_of(seen: Seen, attempt: AttemptRecord, now: float) -> CallRecord:
     """Make the record of a call that had this attempt alone."""
     reading = seen.reading
     first_token = seen.first_token
-    return CallRecord(
-        source=attempt.source,
-        endpoint=attempt.endpoint,
-        model=attempt.model,
-        profile=attempt.profile,
-        stream=attempt.stream,
-        started_at=attempt.started_at,
-        duration=attempt.duration,
-        outcome=attempt.outcome,
-        phase=attempt.phase,
-        error_type=attempt.error_type,
-        host=attempt.host,
-        request_id=attempt.request_id,
-        first_token=first_token,
-        output_seconds=None if first_token is None else now - seen.began - first_token,
-        usage=None if reading is None else reading.usage,
-        stop_reason=None if reading is None else reading.stop_reason,
-        trace=attempt.trace,
+    return CallRecord(  # by position: keywords cost more than all the rest
+        attempt.source,
+        attempt.endpoint,
+        attempt.model,
+        attempt.profile,
+        attempt.stream,
+        attempt.started_at,
+        attempt.duration,
+        attempt.outcome,
+        attempt.phase,
+        1,  # attempts
+        (),  # waits
+        None,  # retry_result
+        attempt.error_type,
+        attempt.host,
+        attempt.request_id,
+        first_token,
+        None if first_token is None else now - seen.began - first_token,  # output_seconds
+        None if reading is None else reading.usage,
+        None if reading is None else reading.stop_reason,
+        attempt.trace,
     )
 
 

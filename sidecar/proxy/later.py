@@ -8,6 +8,7 @@ from asyncio import AbstractEventLoop
 from threading import get_ident
 from typing import Final, Protocol
 
+from sidecar.model import AttemptRecord, CallRecord
 from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry import Telemetry
 
@@ -21,7 +22,7 @@ class Work(Protocol):
     """Something that was put off."""
 
     def settle(self) -> None:
-        """Do it; raises nothing."""
+        """Do it, and add what it comes to to ``records``; raises nothing."""
 
 
 class Later:
@@ -31,7 +32,10 @@ class Later:
         self._loop: Final = loop
         self._timer: Final = wheel.timer(self.settle)
         self._thread: Final = get_ident()
+        self._telemetry: Final = telemetry
         self._waiting: list[Work] = []
+        self.records: Final[list[AttemptRecord | CallRecord]] = []
+        """What the work at hand came to: counted in one go with that of the others in its batch."""
         telemetry.before_collecting(self._asked)
 
     def add(self, work: Work) -> None:
@@ -54,6 +58,14 @@ class Later:
             waiting, self._waiting = self._waiting, []
             for work in waiting:
                 work.settle()
+            self.count()
+
+    def count(self) -> None:
+        """Have counted what was made so far."""
+        if self.records:
+            records = self.records[:]
+            self.records.clear()
+            self._telemetry.count(records)
 
     def _asked(self) -> None:
         # Another thread must not touch what the loop is at work on; it reads what was counted a moment ago.

@@ -292,20 +292,21 @@ class Sight(Seen):
 
     def _tell(self, ending: Ending) -> None:
         observer, past, fault, now = self._observer, self._past, self._fault, self._over_at
-        telemetry, origin = observer.telemetry, observer.origin
+        later, origin = observer.later, observer.origin
         if ending is Ending.REFUSED:
-            telemetry.call(refusal_of(self, fault, now, origin=origin))
+            later.records.append(refusal_of(self, fault, now, origin=origin))
             return
         verdict = verdict_on(self, ending, fault, now)
         limits = observer.limits_of(self.reply, now)
         number = 0 if past is None else past.attempts
         attempt = attempt_of(self, verdict, now, origin=origin, number=number, limits=limits)
-        telemetry.attempt(attempt)
+        later.records.append(attempt)
         call = call_of(self, attempt, now)
         again = again_within(self, verdict)
         if past is None:
             if again is None:  # the first attempt, and the last: that is all of the call
-                telemetry.call(call)
+                later.records.append(call)
                 return
             past = Past(first=self.began, started_at=self.started_at)
+        later.count()  # who puts calls together may tell of one at once
         observer.calls.ended(self._key, past, call, began=self.began, now=now, again_within=again)

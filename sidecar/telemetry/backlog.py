@@ -23,7 +23,7 @@ class Backlog:
     """Takes makers of records from any thread; ``count`` gets what each makes, alone under the store's lock."""
 
     def __init__(
-        self, store: Store, count: Callable[[Iterable[Record]], None], fault: Callable[[Exception], None]
+        self, store: Store, count: Callable[[Iterable[Record]], object], fault: Callable[[Exception], None]
     ) -> None:
         self._store: Final = store
         self._count: Final = count

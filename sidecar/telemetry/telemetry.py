@@ -5,7 +5,7 @@ It knows records, not who made them. Nothing that is told to it raises into a ca
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import index
 from threading import Lock
@@ -113,13 +113,34 @@ class Telemetry:
             self._backlog.add(records)
             return
         try:
-            for record in records():
-                if isinstance(record, CallRecord):
-                    self.call(record)
-                else:
-                    self.attempt(record)
+            self.count(list(records()))
         except Exception as error:  # noqa: BLE001  # whatever it is, no call suffers from it
             self.internal_error("backlog", error)
+
+    def count(self, records: Sequence[Record]) -> None:
+        """Count finished attempts and calls in their order: what one by one would cost more.
+
+        Sinks get them once all are counted.
+        """
+        store = self._store
+        with store.lock:
+            if store.busy:
+                store.later(partial(self.count, records))
+                return
+            unfit = self._count_all(records)
+        store.catch_up()
+        if unfit:
+            records = [record for record in records if all(record is not each for each in unfit)]
+        for sink in self._sinks:
+            attempt, call = sink.attempt, sink.call
+            for record in records:
+                try:
+                    if isinstance(record, CallRecord):
+                        call(record)
+                    else:
+                        attempt(record)
+                except Exception as error:  # noqa: BLE001  # the same
+                    self._sink_failed(sink, error)
 
     def breaker(self, name: str, *, source: Source | None = None) -> Breaker:
         """Return the series of the breaker ``host/model``."""
@@ -257,9 +278,10 @@ class Telemetry:
 
     # How records are counted, and faults swallowed.
 
-    def _count_all(self, records: Iterable[Record]) -> None:
-        """Count what the backlog has had made: it holds the lock, and nobody is inside."""
+    def _count_all(self, records: Iterable[Record]) -> list[Record]:
+        """Count records for one who holds the lock, while nobody is inside; return those that make no sense."""
         store, recorder = self._store, self._recorder
+        unfit: list[Record] = []
         store.busy = True
         try:
             for record in records:
@@ -270,8 +292,10 @@ class Telemetry:
                         recorder.attempt(record)
                 except Exception as error:  # noqa: BLE001  # whatever it is, no call suffers from it
                     store.later(partial(self._unfit, error))
+                    unfit.append(record)
         finally:
             store.busy = False
+        return unfit
 
     def _count(self, count: Callable[[_Record], None], record: _Record, again: Callable[[_Record], None]) -> bool:
         store = self._store
@@ -302,7 +326,10 @@ class Telemetry:
         try:
             take(record)
         except Exception as error:  # noqa: BLE001  # the same
-            self.internal_error(f"sink {type(sink).__name__}", error)
+            self._sink_failed(sink, error)
+
+    def _sink_failed(self, sink: Sink, error: Exception) -> None:
+        self.internal_error(f"sink {type(sink).__name__}", error)
 
     def _do(self, where: str, work: Callable[[], None]) -> None:
         def guarded() -> None:
