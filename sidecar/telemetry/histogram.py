@@ -33,6 +33,7 @@ class Exemplar(NamedTuple):
     """Unix seconds."""
 
 
+_NOWHERE: Final = MAX_BUCKETS * 2
 _ROUNDING: Final = 1e-9
 """log2 of a bound may come out a last digit too high; a value that is a bound belongs to the bucket below it."""
 _NO_EXEMPLARS: Final[Mapping[int, Exemplar]] = MappingProxyType({})
@@ -94,12 +95,13 @@ class SparseHistogram:
     ``lock`` may be shared with others; it must be reentrant.
     """
 
-    __slots__ = ("_counts", "_exemplars", "_lock", "_low", "_scale", "_schema", "_sum", "_zeros")
+    __slots__ = ("_before", "_counts", "_exemplars", "_lock", "_low", "_scale", "_schema", "_sum", "_zeros")
 
     def __init__(self, lock: "RLock | None" = None) -> None:
         self._schema = MAX_SCHEMA
         self._scale = float(1 << MAX_SCHEMA)
         self._low = 0
+        self._before = 1.0 + _ROUNDING  # what lies before the first bucket: one more than its index, and the rounding
         self._counts = array("I")
         self._zeros = 0
         self._sum = 0.0
@@ -118,10 +120,10 @@ class SparseHistogram:
     def add(self, value: float) -> None:
         """Count a value known to be fit. The caller holds the lock: this is for those who observe many at once."""
         if value > ZERO_THRESHOLD:
-            position = ceil(log2(value) * self._scale - _ROUNDING) - 1 - self._low
+            position = ceil(log2(value) * self._scale - self._before)
             try:
                 # A negative position would count from the end.
-                self._counts[position if position >= 0 else MAX_BUCKETS * 2] += 1
+                self._counts[position if position >= 0 else _NOWHERE] += 1
             except (IndexError, OverflowError):
                 index = position + self._low
                 halvings = self._make_room(index, index, self._schema)
@@ -183,6 +185,7 @@ class SparseHistogram:
             kind = self._counts.typecode
             self._counts = array(kind, [0] * before) + self._counts + array(kind, [0] * after)
             self._low -= before
+        self._before = 1.0 + _ROUNDING + self._low
         return halvings
 
     def _count(self, position: int, count: int) -> None:
@@ -200,5 +203,6 @@ class SparseHistogram:
         except OverflowError:
             self._counts = array("Q", pairs)
         self._low >>= 1
+        self._before = 1.0 + _ROUNDING + self._low
         self._schema -= 1
         self._scale = float(1 << self._schema)
