@@ -4,12 +4,13 @@ Of a large body the beginning and the end are held, where its top-level keys sta
 ``model``, curl users often the other way round). Content may hold the same words, so keys count at the top level only.
 """
 
-import json
 import re
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
+
+from sidecar.wire.usage import decoded
 
 HELD: Final = 32 * 1024
 """How much of the beginning, and of the end, is held."""
@@ -78,7 +79,7 @@ class RequestScan:
         if found is not None:
             return _asked(**found)
         try:
-            value = json.loads(whole)
+            value = decoded(whole)
         except (ValueError, RecursionError):
             return Asked()
         return _of(value) if isinstance(value, dict) else Asked()
