@@ -67,10 +67,11 @@ _OF_REQUESTS: Final = _any_of(*_CUT_FROM_REQUESTS, *WATCHED_OF_REQUESTS)
 _OF_RESPONSES: Final = _any_of(*HOP_BY_HOP, *WATCHED_OF_RESPONSES)
 _PASSED_ON: Final = frozenset({*WATCHED_OF_REQUESTS, *WATCHED_OF_RESPONSES})
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]+)")
-_PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
+PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
 _VERSIONS: Final = {b"HTTP/1.1": True, b"HTTP/1.0": False}
 _BLANKS: Final = b" \t"
 _SHORTEST: Final = len(b"a:\r\n")
+_new: Final = object.__new__
 
 
 class RequestHead:
@@ -176,11 +177,9 @@ class ResponseHead:
 
     __slots__ = ("body", "fields", "keep_alive", "length", "start_line", "status", "watched")
 
-    def __init__(self, raw: bytes, *, to_head: bool) -> None:
-        try:
-            httptools.HttpResponseParser(_SILENT).feed_data(raw)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            raise broken("its head is not well-formed HTTP/1.1") from None
+    def __init__(self, raw: bytes, *, to_head: bool, checked: bool = False) -> None:
+        if not checked:
+            check_response(raw)
         start = raw.index(b"\r\n")
         http11, self.status, self.start_line = _start_line(raw[:start])
         self.watched: dict[bytes, bytes] = {}
@@ -189,6 +188,13 @@ class ResponseHead:
         self.body, self.length = response_body(self.status, specials, to_head=to_head)
         self.keep_alive = self.body is not UNTIL_CLOSE and _keeps_alive(connection, http11=http11)
 
+    def again(self, fields: bytes, length: int, watched: dict[bytes, bytes]) -> "ResponseHead":
+        """Give a head that differs from this one only in these."""
+        other = _new(ResponseHead)
+        other.body, other.keep_alive, other.status = self.body, self.keep_alive, self.status
+        other.start_line, other.fields, other.length, other.watched = self.start_line, fields, length, watched
+        return other
+
     def wire(self, framing: bytes, connection: bytes) -> bytes:
         """Write the head for the client, with the given framing and connection headers."""
         return b"".join((self.start_line, self.fields, framing, connection, b"\r\n"))
@@ -196,6 +202,14 @@ class ResponseHead:
     def rate_limits(self) -> dict[bytes, bytes]:
         """Find the rate-limit headers, by lower-case name."""
         return {name.lower(): value for name, value in reversed(_RATE_LIMIT.findall(self.fields))}
+
+
+def check_response(raw: bytes) -> None:
+    """Refuse an answer's head that is not well-formed."""
+    try:
+        httptools.HttpResponseParser(_SILENT).feed_data(raw)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        raise broken("its head is not well-formed HTTP/1.1") from None
 
 
 def more_than(limit: int, fields: bytes) -> bool:
@@ -250,7 +264,7 @@ def _cut(
                 watched.setdefault(name, raw[found.start(2) : found.end(2)].rstrip(_BLANKS))
     kept.append(raw[position:-2])
     fields = b"".join(kept)
-    if connection and connection not in _PLAIN_CONNECTION:
+    if connection and connection not in PLAIN_CONNECTION:
         named = {token.strip(_BLANKS) for token in connection.split(b",")}
         fields = b"".join(
             line for line in fields.splitlines(keepends=True) if line[: line.index(b":")].lower() not in named

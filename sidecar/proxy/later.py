@@ -6,11 +6,13 @@ loop all that it needs has left the processor's caches. In a batch only the firs
 
 from asyncio import AbstractEventLoop
 from threading import get_ident
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from sidecar.model import AttemptRecord, CallRecord
 from sidecar.proxy.wheel import Wheel
 from sidecar.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from sidecar.model import AttemptRecord, CallRecord
 
 BATCH: Final = 16
 """Enough for nearly all to find warm caches; few enough to hold up the loop for about a millisecond."""

@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from typing import Final, Protocol
 
+from sidecar.proxy.alike import Alike
 from sidecar.proxy.connect import Connector
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.limits import Limits
@@ -50,6 +51,8 @@ class Pool:
         """What the host header says; empty where it is the client's own."""
         self.prefix = origin.prefix.encode("ascii")
         self.now = wheel.now
+        self.alike: Final = Alike()
+        """What the heads of its answers look like."""
         self._resting: list[Upstream] = []
         self._waiting: deque[Waiting] = deque()
         self._dials: dict[Upstream, asyncio.Task[None]] = {}

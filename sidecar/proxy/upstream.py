@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from sidecar.proxy.chunked import ChunkedBody, MalformedChunksError
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.framing import CHUNKED, LENGTH, UNTIL_CLOSE, broken
-from sidecar.proxy.headers import ResponseHead, more_than
+from sidecar.proxy.headers import ResponseHead, check_response, more_than
 from sidecar.proxy.limits import Limits
 from sidecar.proxy.wheel import Wheel
 
@@ -193,7 +193,13 @@ class Upstream(Protocol):
 
     def _read_head(self, raw: bytes, *, to_head: bool) -> ResponseHead:
         self._check_size(len(raw))
-        head = ResponseHead(raw, to_head=to_head)
+        check_response(raw)
+        alike = self._pool.alike
+        head = None if to_head else alike.find(raw)
+        if head is None:
+            head = ResponseHead(raw, to_head=to_head, checked=True)
+            if not to_head and head.status >= _FIRST_FINAL:
+                alike.learn(raw, head)
         if more_than(self._limits.headers, head.fields):
             raise broken(f"it has more than {self._limits.headers} headers")
         return head
