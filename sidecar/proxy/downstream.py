@@ -224,11 +224,10 @@ class Downstream(Protocol):
         last = self._last_head
         head = (None if last is None else last.again(raw)) or RequestHead(raw)
         self._last_head = head
-        self._begin(self._proxy.route(head))
-        return data[end:]
+        return self._begin(self._proxy.route(head), data[end:])
 
-    def _begin(self, head: RequestHead) -> None:
-        """Make an exchange of a request."""
+    def _begin(self, head: RequestHead, data: bytes) -> bytes:
+        """Make an exchange of a request, behind whose head this came; returns what comes after the request."""
         limits = self._proxy.limits
         if len(self._queue) >= limits.pipelined:
             raise bad(f"more than {limits.pipelined} requests were sent ahead of their answers")
@@ -237,17 +236,24 @@ class Downstream(Protocol):
         if head.length > limits.body_bytes:
             raise self._body_too_large()
         self._timer.off()
-        self._stage = _BODY
-        exchange = self._reading = self._proxy.exchange_for(self, head)
-        self._body_bytes = 0
-        self._body_left = head.length
-        self._chunks = ChunkedBody() if head.body is CHUNKED else None
+        exchange = self._proxy.exchange_for(self, head)
         if self._current is None:
             self._current = exchange
         else:
             self._queue.append(exchange)
-        if not head.length:
-            self._request_over(exchange, [])
+        length = head.length
+        if 0 <= length <= len(data):  # mostly, all of it comes in one piece
+            self._stage = _IDLE
+            if not head.keep_alive:
+                self._deaf = True
+            exchange.request_whole(data[:length])
+            return data[length:]
+        self._stage = _BODY
+        self._reading = exchange
+        self._body_bytes = 0
+        self._body_left = length
+        self._chunks = ChunkedBody() if head.body is CHUNKED else None
+        return data
 
     def _take_body(self, exchange: Served, data: bytes) -> bytes:
         """Pass on what belongs to the request's body; returns what comes after it."""

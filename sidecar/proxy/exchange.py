@@ -83,6 +83,17 @@ class Exchange:
         if upstream is not None:
             self.connected(upstream)
 
+    def request_whole(self, body: bytes) -> None:
+        """Keep all of the request's body, which came with its head: it goes on with it."""
+        self._request_over = True
+        if self._sight is not None:
+            self._sight.request_whole(body)
+        if body:
+            self._held.append(body)
+            self._held_bytes = len(body)
+            if len(body) > HELD_BYTES:
+                self.upload_paused()
+
     def request_piece(self, piece: bytes) -> None:
         """Pass on a piece of the request's body."""
         if self.ending is not None:
@@ -179,10 +190,21 @@ class Exchange:
 
     def answer_head(self, head: ResponseHead) -> None:
         """Pass on the answer's head: at once, but in one piece with what came behind it."""
-        self._replay = None
-        self._answering = True
         if self._sight is not None:
             self._sight.answer_head(head)
+        self._head_out = self._begin_answer(head)
+
+    def answer_whole(self, head: ResponseHead, body: bytes) -> bool:
+        """Pass on head and body in one piece."""
+        if self._sight is not None:
+            self._sight.answer_whole(head, body)
+        self._down.write(self._begin_answer(head) + body)
+        return True
+
+    def _begin_answer(self, head: ResponseHead) -> bytes:
+        """Settle how the answer's end will be told, and write its head."""
+        self._replay = None
+        self._answering = True
         http11 = self.head.http11
         framing = b""
         if head.body is LENGTH or (head.body is NO_BODY and head.length >= 0 and head.status != _NO_CONTENT):
@@ -199,7 +221,7 @@ class Exchange:
             connection = b"connection: close\r\n"
         elif not http11:
             connection = b"connection: keep-alive\r\n"
-        self._head_out = head.wire(framing, connection)
+        return head.wire(framing, connection)
 
     def answer(self, data: bytes) -> None:
         """Pass on a part of the answer's body, which may be empty."""

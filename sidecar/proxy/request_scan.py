@@ -34,6 +34,9 @@ class Asked(NamedTuple):
     stream: bool = False
 
 
+NOTHING_ASKED: Final = Asked()
+
+
 class RequestScan:
     """One request's body. Feed it the pieces; ask when they have all come."""
 

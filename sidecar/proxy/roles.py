@@ -24,6 +24,9 @@ class Served(Protocol):
     def start(self, pool: Pool) -> None:
         """Begin: its turn has come."""
 
+    def request_whole(self, body: bytes) -> None:
+        """Take all of the request's body, which may be empty, and its end."""
+
     def request_piece(self, piece: bytes) -> None:
         """Take a piece of the request's body."""
 
@@ -55,6 +58,9 @@ class Asking(Protocol):
 
     def answer_head(self, head: ResponseHead) -> None:
         """Take the answer's head."""
+
+    def answer_whole(self, head: ResponseHead, body: bytes) -> bool:
+        """Take the answer's head and all of its body, but not its end; say whether it is wanted to the end."""
 
     def answer(self, data: bytes) -> None:
         """Take a part of its body, which may be empty."""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sidecar.model import Profile
-from sidecar.proxy.request_scan import Asked
+from sidecar.proxy.request_scan import NOTHING_ASKED
 
 if TYPE_CHECKING:
     from sidecar.proxy.caller import Caller
@@ -38,7 +38,7 @@ class Seen:
         """The span its attempt stands under."""
         self.began = began
         self.started_at = started_at
-        self.asked = Asked()
+        self.asked = NOTHING_ASKED
         self.profile = Profile.DEFAULT
         self.last = began
         """When the wait for the next byte began."""

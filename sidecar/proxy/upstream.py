@@ -132,7 +132,15 @@ class Upstream(Protocol):
         self._heard = self._wheel.now()
         if self._head is None:
             data = self._take_head(exchange, data)
-            if self._exchange is not exchange or self._head is None:
+            head = self._head
+            if head is None:
+                return
+            if head.length == len(data) and head.body is LENGTH:  # mostly, all of it comes in one piece
+                if exchange.answer_whole(head, data):
+                    self._finish(exchange, clean=True)
+                return
+            exchange.answer_head(head)
+            if self._exchange is not exchange:
                 return
         if self._chunks is not None:
             self._chunked(exchange, self._chunks, data)
@@ -168,7 +176,7 @@ class Upstream(Protocol):
     # --- inside
 
     def _take_head(self, exchange: "Asking", data: bytes) -> bytes:
-        """Look for the answer's head, past interim ones; returns what comes after it."""
+        """Look for the answer's head, and pass on interim ones; returns what comes after it."""
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
         try:
@@ -181,7 +189,6 @@ class Upstream(Protocol):
                     self._chunks = ChunkedBody() if head.body is CHUNKED else None
                     if not self.uses:
                         self._pool.answered(self)
-                    exchange.answer_head(head)
                     return data
                 exchange.interim(head)
             self._check_size(len(data))

@@ -93,7 +93,7 @@ def word(value: object) -> str | None:
 
 
 def decoded(body: bytes) -> Any:
-    """Decode JSON, or raise what ``json.loads`` raises; by a shorter way where it is UTF-8 with no white space around."""
+    """Decode JSON, or raise what ``json.loads`` does; by a shorter way where it is UTF-8 with no white space around."""
     try:
         value, end = _OBJECT.raw_decode(text := body.decode())
     except ValueError:

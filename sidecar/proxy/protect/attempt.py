@@ -171,6 +171,14 @@ class Attempt:
         self._enter(Phase.STALL, self._timeouts.stall)
         self._owner.answer_head(head)
 
+    def answer_whole(self, head: ResponseHead, body: bytes) -> bool:
+        """Take head and body."""
+        self.answer_head(head)
+        if self._up is None:
+            return False
+        self.answer(body)
+        return True
+
     def answer(self, data: bytes) -> None:
         """Take a part of its body."""
         self._since = self._wheel.now()

@@ -104,6 +104,12 @@ class ProtectedExchange:
         elif self.head.http11 and b"\r\nexpect:" in b"\r\n" + self.head.fields.lower():
             self._down.write(_CONTINUE)  # in the upstream's place, which is not asked before the body is here
 
+    def request_whole(self, body: bytes) -> None:
+        """Keep all of the request's body."""
+        if body:
+            self.request_piece(body)
+        self.request_over([])
+
     def request_piece(self, piece: bytes) -> None:
         """Keep a piece of the request's body, or pass it on."""
         if self.ending is not None:
