@@ -42,6 +42,7 @@ class Downstream(Protocol):
         "_chunks",
         "_current",
         "_deaf",
+        "_idle_since",
         "_last_head",
         "_proxy",
         "_queue",
@@ -77,6 +78,7 @@ class Downstream(Protocol):
         self._queue: list[Served | Fault] = []  # requests sent ahead of their answers
         self._upload_paused = False
         self._read_paused = False
+        self._idle_since = 0.0
         self._timer = proxy.wheel.timer(self._expired)
         self._write_timer = proxy.wheel.timer(self._abort)
         self.client = ""
@@ -114,7 +116,7 @@ class Downstream(Protocol):
         if self._queue:
             self._proxy.soon(self._advance)
         elif self._stage is _IDLE:
-            self._timer.after(self._proxy.limits.idle_seconds)
+            self._rest()
         if self._read_paused:
             self._balance()
 
@@ -156,7 +158,7 @@ class Downstream(Protocol):
             self.write(fault.render(close=True))
             self._close(linger=True)
         else:
-            self._timer.after(self._proxy.limits.idle_seconds)
+            self._rest()
 
     def data_received(self, data: bytes) -> None:
         """Find out what came, and start what it asks for."""
@@ -235,7 +237,6 @@ class Downstream(Protocol):
             raise Fault("head_too_large", f"the request has more than {limits.headers} headers")
         if head.length > limits.body_bytes:
             raise self._body_too_large()
-        self._timer.off()
         exchange = self._proxy.exchange_for(self, head)
         if self._current is None:
             self._current = exchange
@@ -248,6 +249,7 @@ class Downstream(Protocol):
                 self._deaf = True
             exchange.request_whole(data[:length])
             return data[length:]
+        self._timer.off()
         self._stage = _BODY
         self._reading = exchange
         self._body_bytes = 0
@@ -359,8 +361,19 @@ class Downstream(Protocol):
             self._refuse(Fault("request_timeout", f"nothing of the request's body came for {limits.body_seconds:g} s"))
         elif self._stage is _LINGER:
             self._abort()
+        elif self._current is not None or self._queue:
+            self._timer.after(limits.idle_seconds)
+        elif (due := self._idle_since + limits.idle_seconds) > self._proxy.wheel.now():
+            self._timer.at(due)
         else:
             self._close(linger=False)
+
+    def _rest(self) -> None:
+        """Wait for the next request, but not for ever."""
+        self._idle_since = now = self._proxy.wheel.now()
+        due = now + self._proxy.limits.idle_seconds
+        if due < self._timer.due:  # else it finds out by itself what is due: it is not moved with every request
+            self._timer.at(due)
 
     def _close(self, *, linger: bool) -> None:
         """Close once everything is written; ``linger`` for clients that are still sending."""

@@ -68,9 +68,7 @@ class Pool:
     def acquire(self, waiting: Waiting, *, fresh: bool = False) -> Upstream | None:
         """Give a connection at once, or None and one later. ``fresh`` refuses those that have been used."""
         if self._resting and not fresh:
-            upstream = self._resting.pop()
-            upstream.timer.off()
-            return upstream
+            return self._resting.pop()
         self._waiting.append(waiting)
         if fresh or len(self._dials) < len(self._waiting):
             if self.size < self.limits.upstream_connections:
@@ -103,8 +101,7 @@ class Pool:
         elif self._closed or len(self._resting) >= self.limits.idle_connections:
             upstream.close()
         else:
-            upstream.rested_at = self._wheel.now()
-            upstream.timer.at(upstream.rested_at + self.limits.upstream_idle_seconds)
+            upstream.rest(self._wheel.now())
             self._resting.append(upstream)
 
     def lost(self, upstream: Upstream) -> None:

@@ -54,7 +54,7 @@ class Upstream(Protocol):
         self._chunks: ChunkedBody | None = None
         self._body_left = 0  # of a body whose length was told
         self.timer = wheel.timer(self._expired)
-        """Resting: when to close. In use: when to look whether the upstream has been silent for too long."""
+        """When to look, at the latest, whether it has rested or the upstream has been silent for too long."""
         self.uses = 0
         """How many exchanges it has served to their end."""
         self.rested_at = 0.0
@@ -81,8 +81,17 @@ class Upstream(Protocol):
         self._exchange = exchange
         self._head = None
         self._chunks = None
-        self._heard = self._wheel.now()
-        self.timer.at(self._heard + self._limits.silence_seconds)
+        self._heard = now = self._wheel.now()
+        due = now + self._limits.silence_seconds
+        if due < self.timer.due:  # else it finds out by itself what is due
+            self.timer.at(due)
+
+    def rest(self, now: float) -> None:
+        """Wait for the next exchange, but not for ever."""
+        self.rested_at = now
+        due = now + self._limits.upstream_idle_seconds
+        if due < self.timer.due:
+            self.timer.at(due)
 
     def write(self, data: bytes) -> None:
         """Send request bytes."""
@@ -249,7 +258,11 @@ class Upstream(Protocol):
     def _expired(self) -> None:
         exchange = self._exchange
         if exchange is None:
-            self.abort()
+            due = self.rested_at + self._limits.upstream_idle_seconds
+            if due > self._wheel.now():
+                self.timer.at(due)
+            else:
+                self.abort()
             return
         due = self._heard + self._limits.silence_seconds
         if self._paused or due > self._wheel.now():
