@@ -1,8 +1,8 @@
 """Heads of answers that look like an earlier one: understood by what is different in them, which is a few values.
 
 An upstream writes the same headers in the same order again and again. Of a head that was seen twice a pattern is made,
-in which all that decides anything is fixed; finding out that a further head fits takes a third of reading it. That each
-is well-formed HTTP, llhttp has said before: here every line ends with CRLF and nothing else.
+in which all that decides anything is fixed; finding out that a further head fits takes a third of reading it. llhttp
+checks each of them, so that every line ends with CRLF and nothing else.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections import deque
 from typing import Final
 
 from sidecar.proxy.framing import HOP_BY_HOP, LENGTH, LENGTH_DIGITS
-from sidecar.proxy.headers import PLAIN_CONNECTION, WATCHED_OF_RESPONSES, ResponseHead
+from sidecar.proxy.headers import PLAIN_CONNECTION, WATCHED_OF_RESPONSES, ResponseHead, check_response
 
 SHAPES: Final = 16
 """So many are known at a time; those that fitted longest ago are forgotten."""
@@ -24,6 +24,7 @@ _DECIDE: Final = frozenset({b"connection", b"transfer-encoding", b"content-type"
 _CUT: Final = frozenset(HOP_BY_HOP)
 _WATCHED: Final = frozenset(WATCHED_OF_RESPONSES)
 _BLANKS: Final = b" \t"
+_new: Final = object.__new__
 
 
 class Alike:
@@ -36,7 +37,7 @@ class Alike:
         self._misses = MISSES
 
     def find(self, raw: bytes) -> ResponseHead | None:
-        """Understand a head that llhttp has checked, if it looks like one that is known."""
+        """Understand a head, if it looks like one that is known."""
         shapes = self._shapes
         for shape in shapes:
             head = shape.fit(raw)
@@ -83,14 +84,19 @@ class _Shape:
         found = self._fullmatch(raw)
         if found is None:
             return None
+        check_response(raw)
+        like = self._like
+        head = _new(ResponseHead)
+        head.start_line, head.status, head.body = like.start_line, like.status, like.body
+        head.keep_alive, head.watched = like.keep_alive, like.watched
         pieces = list(found.groups())
-        watched = self._like.watched
         if self._values:
-            watched = watched.copy()
+            watched = head.watched = like.watched.copy()
             for name, at in self._values:
                 watched[name] = pieces[at].strip(_BLANKS)
-        length = int(pieces.pop(self._length_at)) if self._length_at >= 0 else -1
-        return self._like.again(b"".join(pieces), length, watched)
+        head.length = int(pieces.pop(self._length_at)) if self._length_at >= 0 else -1
+        head.fields = b"".join(pieces)
+        return head
 
     def _pattern(self, raw: bytes) -> bytes:
         first, *lines = raw[:-4].split(b"\r\n")

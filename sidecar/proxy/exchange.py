@@ -309,10 +309,11 @@ class Exchange:
         self.ending = ending
         self._held.clear()
         self._replay = None
-        upstream, self._up = self._up, None
+        upstream = self._up
         if upstream is not None:
+            self._up = None
             upstream.abort()
-        elif self._pool is not None and not self._answering:
+        elif not self._answering and self._pool is not None:
             self._pool.forget(self)
         if self._sight is not None:
             self._sight.ended(ending, self.fault)

@@ -71,7 +71,6 @@ PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
 _VERSIONS: Final = {b"HTTP/1.1": True, b"HTTP/1.0": False}
 _BLANKS: Final = b" \t"
 _SHORTEST: Final = len(b"a:\r\n")
-_new: Final = object.__new__
 
 
 class RequestHead:
@@ -177,9 +176,8 @@ class ResponseHead:
 
     __slots__ = ("body", "fields", "keep_alive", "length", "start_line", "status", "watched")
 
-    def __init__(self, raw: bytes, *, to_head: bool, checked: bool = False) -> None:
-        if not checked:
-            check_response(raw)
+    def __init__(self, raw: bytes, *, to_head: bool) -> None:
+        check_response(raw)
         start = raw.index(b"\r\n")
         http11, self.status, self.start_line = _start_line(raw[:start])
         self.watched: dict[bytes, bytes] = {}
@@ -187,13 +185,6 @@ class ResponseHead:
         specials, self.fields, connection = _cut(raw, start, _OF_RESPONSES, self.watched)
         self.body, self.length = response_body(self.status, specials, to_head=to_head)
         self.keep_alive = self.body is not UNTIL_CLOSE and _keeps_alive(connection, http11=http11)
-
-    def again(self, fields: bytes, length: int, watched: dict[bytes, bytes]) -> "ResponseHead":
-        """Give a head that differs from this one only in these."""
-        other = _new(ResponseHead)
-        other.body, other.keep_alive, other.status = self.body, self.keep_alive, self.status
-        other.start_line, other.fields, other.length, other.watched = self.start_line, fields, length, watched
-        return other
 
     def wire(self, framing: bytes, connection: bytes) -> bytes:
         """Write the head for the client, with the given framing and connection headers."""

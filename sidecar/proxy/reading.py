@@ -45,17 +45,18 @@ class Reading:
     def __init__(self, head: ResponseHead, *, message: bool = True) -> None:
         """Begin. ``message``: the request was for one, so that a stream without any event of one is cut short."""
         watched = head.watched
-        kind = _kind(watched.get(b"content-type", b""), watched.get(b"content-encoding", b""))
+        events, self._json, encoding = _kind(watched.get(b"content-type", b""), watched.get(b"content-encoding", b""))
         self._status = head.status
         self._message = message
         self._decompress: Decompressor | None = None
-        readable = head.body is not NO_BODY  # an answer to HEAD says what its body would be, and has none
-        if readable and kind.encoding:
-            self._decompress = decompressor(kind.encoding)
-            readable = self._decompress is not None
-        self.scanner = SseScanner() if readable and kind.events and head.status < FIRST_ERROR else None
+        if head.body is NO_BODY:  # an answer to HEAD says what its body would be, and has none
+            events = self._json = False
+        elif encoding:
+            self._decompress = decompressor(encoding)
+            if self._decompress is None:
+                events = self._json = False
+        self.scanner = SseScanner() if events and head.status < FIRST_ERROR else None
         """Finds the events, if it is a stream of them."""
-        self._json = readable and kind.json
         self._held = b""  # a JSON body, or the end of a long one
         self._size = 0
         self.usage: Usage | None = None

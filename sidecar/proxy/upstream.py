@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from sidecar.proxy.chunked import ChunkedBody, MalformedChunksError
 from sidecar.proxy.errors import Fault
 from sidecar.proxy.framing import CHUNKED, LENGTH, UNTIL_CLOSE, broken
-from sidecar.proxy.headers import ResponseHead, check_response, more_than
+from sidecar.proxy.headers import ResponseHead, more_than
 from sidecar.proxy.limits import Limits
 from sidecar.proxy.wheel import Wheel
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.roles import Asking
 
 _FIRST_FINAL = 200
+_NOT_FOUND = 3  # as bytes.find says it, and a head's end of four bytes on top
 
 
 class Upstream(Protocol):
@@ -140,8 +141,7 @@ class Upstream(Protocol):
             return
         self._heard = self._wheel.now()
         if self._head is None:
-            data = self._take_head(exchange, data)
-            head = self._head
+            head, data = self._take_head(exchange, data)
             if head is None:
                 return
             if head.length == len(data) and head.body is LENGTH:  # mostly, all of it comes in one piece
@@ -151,9 +151,11 @@ class Upstream(Protocol):
             exchange.answer_head(head)
             if self._exchange is not exchange:
                 return
+        else:
+            head = self._head
         if self._chunks is not None:
             self._chunked(exchange, self._chunks, data)
-        elif self._head.body is UNTIL_CLOSE:
+        elif head.body is UNTIL_CLOSE:
             exchange.answer(data)
         else:
             over = self._body_left - len(data)
@@ -184,40 +186,44 @@ class Upstream(Protocol):
 
     # --- inside
 
-    def _take_head(self, exchange: "Asking", data: bytes) -> bytes:
-        """Look for the answer's head, and pass on interim ones; returns what comes after it."""
+    def _take_head(self, exchange: "Asking", data: bytes) -> tuple[ResponseHead | None, bytes]:
+        """Look for the answer's head, and pass on interim ones; returns also what comes after it."""
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
         try:
-            while (end := data.find(b"\r\n\r\n")) >= 0:
-                head = self._read_head(data[: end + 4], to_head=exchange.to_head)
-                data = data[end + 4 :]
+            while (end := data.find(b"\r\n\r\n") + 4) > _NOT_FOUND:
+                head = self._read_head(data[:end], to_head=exchange.to_head)
+                data = data[end:]
                 if head.status >= _FIRST_FINAL:
                     self._head = head
-                    self._body_left = head.length if head.body is LENGTH else 0
-                    self._chunks = ChunkedBody() if head.body is CHUNKED else None
+                    if head.body is LENGTH:
+                        self._body_left = head.length
+                    else:
+                        self._body_left = 0
+                        if head.body is CHUNKED:
+                            self._chunks = ChunkedBody()
                     if not self.uses:
                         self._pool.answered(self)
-                    return data
+                    return head, data
                 exchange.interim(head)
             self._check_size(len(data))
         except Fault as fault:
             self.abort()
             exchange.upstream_lost(fault)
         self._buffer = data
-        return b""
+        return None, b""
 
     def _read_head(self, raw: bytes, *, to_head: bool) -> ResponseHead:
         self._check_size(len(raw))
-        check_response(raw)
         alike = self._pool.alike
         head = None if to_head else alike.find(raw)
-        if head is None:
-            head = ResponseHead(raw, to_head=to_head, checked=True)
-            if not to_head and head.status >= _FIRST_FINAL:
-                alike.learn(raw, head)
+        if head is not None:
+            return head
+        head = ResponseHead(raw, to_head=to_head)
         if more_than(self._limits.headers, head.fields):
             raise broken(f"it has more than {self._limits.headers} headers")
+        if not to_head and head.status >= _FIRST_FINAL:
+            alike.learn(raw, head)
         return head
 
     def _check_size(self, size: int) -> None:

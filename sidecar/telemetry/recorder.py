@@ -96,15 +96,7 @@ class Recorder:
         first_token = record.first_token
         if first_token is not None and not 0.0 <= (first_token := first_token + 0.0) <= LIMIT:
             _refuse(first_token)
-        usage = record.usage
-        rate = None
-        if usage is not None:
-            read, written, cached, stored = usage.input, usage.output, usage.cache_read, usage.cache_write
-            if not (0 <= read <= LIMIT and 0 <= written <= LIMIT and 0 <= cached <= LIMIT and 0 <= stored <= LIMIT):
-                _refuse(read, written, cached, stored)
-            index(read + written + cached + stored)  # raises when one of them is no integer
-            if record.output_seconds is not None:
-                rate = _rate(written, record.output_seconds)
+        tokens = None if record.usage is None else _tokens(record.usage, record.output_seconds)
         exemplar = None if record.trace is None else _exemplar(record.trace, record.started_at + duration)
         stop = None
         if record.stop_reason is not None:
@@ -116,15 +108,8 @@ class Recorder:
         series.duration.add(duration)
         if first_token is not None:
             series.first_token.add(first_token)
-        if usage is not None:
-            for_read, for_written, for_cached, for_stored = series.tokens
-            for_read.value += read
-            for_written.value += written
-            for_cached.value += cached
-            for_stored.value += stored
-            series.prompt.add(read + cached + stored)
-            if rate is not None:
-                series.rate.add(rate)
+        if tokens is not None:
+            _add_tokens(series, tokens)
         if stop is not None:
             stop.value += 1
         if exemplar is not None:
@@ -218,16 +203,32 @@ class Recorder:
             gauge.set(value, at if 0.0 <= at <= LIMIT else 0.0)
 
 
-def _rate(written: int, seconds: float) -> float | None:
-    """Return the tokens written a second; None where there is no telling."""
-    if not 0.0 <= seconds <= LIMIT:
-        _refuse(seconds)
-    if not (seconds and written):
-        return None
-    rate = written / seconds
-    if not rate <= LIMIT:
-        _refuse(rate)
-    return rate
+def _tokens(usage: Usage, seconds: float | None) -> tuple[int, int, int, int, float | None]:
+    read, written, cached, stored = usage.input, usage.output, usage.cache_read, usage.cache_write
+    if not (0 <= read <= LIMIT and 0 <= written <= LIMIT and 0 <= cached <= LIMIT and 0 <= stored <= LIMIT):
+        _refuse(read, written, cached, stored)
+    index(read + written + cached + stored)  # raises when one of them is no integer
+    rate = None
+    if seconds is not None:
+        if not 0.0 <= seconds <= LIMIT:
+            _refuse(seconds)
+        if seconds and written:
+            rate = written / seconds
+            if not rate <= LIMIT:
+                _refuse(rate)
+    return read, written, cached, stored, rate
+
+
+def _add_tokens(series: CallSeries, tokens: tuple[int, int, int, int, float | None]) -> None:
+    read, written, cached, stored, rate = tokens
+    for_read, for_written, for_cached, for_stored = series.tokens
+    for_read.value += read
+    for_written.value += written
+    for_cached.value += cached
+    for_stored.value += stored
+    series.prompt.add(read + cached + stored)
+    if rate is not None:
+        series.rate.add(rate)
 
 
 def _exemplar(trace: TraceRef, at: float) -> tuple[str, float] | None:
