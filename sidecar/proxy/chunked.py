@@ -29,7 +29,9 @@ class _Listener:
         self.trailers: list[bytes] = []
         self.armed = False
         self.ended = False
+        """Whether the body's end has come."""
         self.surplus = False
+        """Whether more than the body was fed."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.armed and name.lower() in _NOT_TRAILERS:
@@ -46,31 +48,32 @@ class _Listener:
 class ChunkedBody:
     """One body. Feed it the bytes after the head."""
 
-    __slots__ = ("_listener", "_parser", "_pieces", "_quiet")
+    __slots__ = ("_parser", "_pieces", "_quiet", "listener")
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self._listener = _Listener(self._pieces)
-        self._parser = httptools.HttpResponseParser(self._listener)
+        self.listener = _Listener(self._pieces)
+        """Knows the same as ``over`` and ``surplus``, for those who ask for each chunk."""
+        self._parser = httptools.HttpResponseParser(self.listener)
         self._parser.feed_data(_HEAD)
-        self._listener.trailers.clear()
-        self._listener.armed = True
+        self.listener.trailers.clear()
+        self.listener.armed = True
         self._quiet = 0
 
     @property
     def over(self) -> bool:
         """Whether its end has come."""
-        return self._listener.ended
+        return self.listener.ended
 
     @property
     def surplus(self) -> bool:
         """Whether more than the body was fed."""
-        return self._listener.surplus
+        return self.listener.surplus
 
     @property
     def trailers(self) -> list[bytes]:
         """The header lines after the last chunk."""
-        return self._listener.trailers
+        return self.listener.trailers
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes; returns the content in them. Raises MalformedChunksError."""
@@ -78,9 +81,9 @@ class ChunkedBody:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            if not self._listener.ended:
+            if not self.listener.ended:
                 raise MalformedChunksError from None
-            self._listener.surplus = True
+            self.listener.surplus = True
         if pieces:
             self._quiet = 0
             found = pieces[:]

@@ -234,10 +234,14 @@ class Exchange:
 
     def answer_chunks(self, data: bytes, pieces: list[bytes]) -> None:
         """Pass on chunks just as they came; ``pieces`` is the content in them."""
-        self._write(b"".join(pieces) if self._until_close else data)
-        if self._sight is not None:
+        if self._until_close or self._head_out:
+            self._write(b"".join(pieces) if self._until_close else data)
+        else:
+            self._down.write(data)
+        sight = self._sight
+        if sight is not None:
             for piece in pieces:
-                self._sight.answer(piece)
+                sight.answer(piece)
 
     def answer_over(self, upstream: "Upstream", *, reusable: bool) -> None:
         """Pass on the end of the answer."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Concatenate, Final, ParamSpec, cast
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, cast
 
 from sidecar.model import Profile, RateLimit
 from sidecar.proxy.attempts import attempt_of, verdict_on
@@ -26,6 +26,9 @@ from sidecar.proxy.shapes import Shape
 from sidecar.proxy.traces import CallSpans
 from sidecar.telemetry import Telemetry, Ticket
 from sidecar.wire.ratelimit import parse_rate_limits
+
+if TYPE_CHECKING:
+    from sidecar.telemetry.in_flight import Flight
 
 P = ParamSpec("P")
 
@@ -120,10 +123,13 @@ class Sight(Seen):
     """One request as it goes by: measured at once, made sense of later."""
 
     __slots__ = (
+        "_clock",
         "_ending",
         "_fault",
+        "_flight",
         "_key",
         "_listener",
+        "_look",
         "_observer",
         "_over_at",
         "_past",
@@ -143,6 +149,9 @@ class Sight(Seen):
         self._key: Key = ()
         self._past: Past | None = None
         self._ticket: Ticket | None = None
+        self._flight: Flight | None = None  # of the ticket: both are held, as fewer things are touched for each chunk
+        self._clock = observer.clock
+        self._look: Callable[[bytes], bool] | None = None  # takes a part of the answer's body
         self._unread = False  # nobody waits for the next byte
         self._put_off = False  # it waits to be settled
         self._ending: Ending | None = None  # until it is told
@@ -202,8 +211,9 @@ class Sight(Seen):
             self.first_byte = now - self.began
             self.reply = head
             self.reading = Reading(head, message=self.caller.told.endpoint == _MESSAGES)
-            if self._ticket is not None and not self._unread:
-                self._ticket.flight.silent_since = now
+            self._look = self.reading.look
+            if self._flight is not None and not self._unread:
+                self._flight.silent_since = now
         except Exception as error:  # noqa: BLE001  # as above
             self.go_blind(error)
 
@@ -216,8 +226,8 @@ class Sight(Seen):
             self.first_byte = now - self.began
             self.reply = head
             self.reading = reading = Reading(head)
-            if self._ticket is not None:
-                self._ticket.flight.silent_since = now
+            if self._flight is not None:
+                self._flight.silent_since = now
             if body and reading.feed(body) and reading.scanner is not None and reading.scanner.first_delta:
                 self.first_token = self.first_byte
         except Exception as error:  # noqa: BLE001  # as above
@@ -225,20 +235,20 @@ class Sight(Seen):
 
     def answer(self, data: bytes) -> None:
         """Take a part of the answer's body. This is called for every chunk."""
-        reading = self.reading
-        if reading is None or self.blind:
+        look = self._look
+        if look is None or self.blind:
             return
         try:
-            now = self._observer.clock()
-            gap = now - self.last
-            if gap > self.max_gap:
-                self.max_gap = gap
-                self.max_gap_at = self.last - self.began
+            now = self._clock()
+            last = self.last
+            if now - last > self.max_gap:
+                self.max_gap = now - last
+                self.max_gap_at = last - self.began
             self.last = now
-            if self._ticket is not None and not self._unread:  # passing it on may have shown that nobody reads
-                self._ticket.flight.silent_since = now
-            if reading.feed(data) and self.first_token is None:
-                scanner = reading.scanner
+            if self._flight is not None and not self._unread:  # passing it on may have shown that nobody reads
+                self._flight.silent_since = now
+            if look(data) and self.first_token is None:
+                scanner = cast("Reading", self.reading).scanner
                 if scanner is not None and scanner.first_delta:
                     self.first_token = now - self.began
         except Exception as error:  # noqa: BLE001  # as above
@@ -316,8 +326,9 @@ class Sight(Seen):
             in_flight.show(start)
             return
         self._ticket = in_flight.take_up(start, self.began)
+        self._flight = self._ticket.flight
         if not self._unread:
-            self._ticket.flight.silent_since = self.last
+            self._flight.silent_since = self.last
 
     def _tell(self, ending: Ending) -> None:
         observer, past, fault, now = self._observer, self._past, self._fault, self._over_at

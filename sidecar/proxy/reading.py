@@ -1,5 +1,6 @@
 """What an answer says of itself, out of its bytes as they go by. Nothing of its content is kept."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -61,6 +62,11 @@ class Reading:
         self._size = 0
         self.usage: Usage | None = None
         self.stop_reason: str | None = None
+
+    @property
+    def look(self) -> Callable[[bytes], bool]:
+        """What takes the pieces of the body: of a plain stream the scanner itself, as there are so many."""
+        return self.feed if self.scanner is None or self._decompress is not None else self.scanner.feed
 
     def feed(self, data: bytes) -> bool:
         """Take the next piece; True when the scanner has news."""

@@ -140,31 +140,12 @@ class Upstream(Protocol):
             self.abort()  # an upstream that speaks unasked cannot be trusted with a request
             return
         self._heard = self._wheel.now()
-        if self._head is None:
-            head, data = self._take_head(exchange, data)
-            if head is None:
-                return
-            if head.length == len(data) and head.body is LENGTH:  # mostly, all of it comes in one piece
-                if exchange.answer_whole(head, data):
-                    self._finish(exchange, clean=True)
-                return
-            exchange.answer_head(head)
-            if self._exchange is not exchange:
-                return
-        else:
-            head = self._head
         if self._chunks is not None:
             self._chunked(exchange, self._chunks, data)
-        elif head.body is UNTIL_CLOSE:
-            exchange.answer(data)
+        elif self._head is None:
+            self._begin_answer(exchange, data)
         else:
-            over = self._body_left - len(data)
-            if over > 0:
-                self._body_left = over
-                exchange.answer(data)
-            else:
-                exchange.answer(data[:over] if over else data)
-                self._finish(exchange, clean=not over)
+            self._take_body(exchange, self._head, data)
 
     def eof_received(self) -> None:
         """Take the upstream's end of sending as the end of the connection."""
@@ -185,6 +166,35 @@ class Upstream(Protocol):
             self._exchange.upload_resumed()
 
     # --- inside
+
+    def _begin_answer(self, exchange: "Asking", data: bytes) -> None:
+        """Pass on the answer's head, once it is whole, and what comes behind it."""
+        head, data = self._take_head(exchange, data)
+        if head is None:
+            return
+        if head.length == len(data) and head.body is LENGTH:  # mostly, all of it comes in one piece
+            if exchange.answer_whole(head, data):
+                self._finish(exchange, clean=True)
+            return
+        exchange.answer_head(head)
+        if self._exchange is not exchange:
+            return
+        if self._chunks is not None:
+            self._chunked(exchange, self._chunks, data)
+        else:
+            self._take_body(exchange, head, data)
+
+    def _take_body(self, exchange: "Asking", head: ResponseHead, data: bytes) -> None:
+        if head.body is UNTIL_CLOSE:
+            exchange.answer(data)
+            return
+        over = self._body_left - len(data)
+        if over > 0:
+            self._body_left = over
+            exchange.answer(data)
+        else:
+            exchange.answer(data[:over] if over else data)
+            self._finish(exchange, clean=not over)
 
     def _take_head(self, exchange: "Asking", data: bytes) -> tuple[ResponseHead | None, bytes]:
         """Look for the answer's head, and pass on interim ones; returns also what comes after it."""
@@ -235,12 +245,12 @@ class Upstream(Protocol):
             pieces = chunks.feed(data)
         except MalformedChunksError:
             pieces = None
-        if pieces is None or chunks.surplus:  # where exactly a surplus begins, the parser does not say
+        if pieces is None or chunks.listener.surplus:  # where exactly a surplus begins, the parser does not say
             self.abort()
             exchange.upstream_lost(broken("its chunks are not well-formed"))
             return
         exchange.answer_chunks(data, pieces)
-        if chunks.over:
+        if chunks.listener.ended:
             self._finish(exchange, clean=True)
 
     def _finish(self, exchange: "Asking", *, clean: bool) -> None:

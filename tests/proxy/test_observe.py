@@ -453,7 +453,8 @@ def test_a_fault_of_ours_is_counted_and_the_bytes_pass(method: str, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "where", ["request_scan.RequestScan.feed", "later.Later.add", "reading.Reading.__init__", "reading.Reading.feed"]
+    "where",
+    ["request_scan.RequestScan.feed", "later.Later.add", "reading.Reading.__init__", "reading.SseScanner.feed"],
 )
 def test_a_fault_of_ours_on_the_way_is_counted_and_the_bytes_pass(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
