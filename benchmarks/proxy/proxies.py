@@ -157,10 +157,15 @@ def _sidecar(*, ca_file: Path | None = None) -> Command:
     return command
 
 
+def _relay(port: int, upstream: int, folder: Path) -> tuple[str, ...]:  # noqa: ARG001  # it has no files
+    return sys.executable, "-m", "benchmarks.proxy.relay", str(port), str(upstream)
+
+
 PROXIES: Final[dict[str, Command]] = {
     "nginx": _nginx,
     "haproxy": _haproxy,
     "envoy": _envoy,
+    "relay": _relay,
     "sidecar": _sidecar(),
     "litellm": _litellm,
 }
