@@ -47,21 +47,8 @@ class History:
         """Records there was no room for."""
         self.since = wall()
 
-    def attempt(self, record: AttemptRecord) -> None:
-        """Take a finished attempt."""
-        self._take(record)
-
-    def call(self, record: CallRecord) -> None:
-        """Take a finished call."""
-        self._take(record)
-
-    def read(self, reading: Callable[[dict[Source, View], float], T]) -> T:
-        """Let ``reading`` look at the views, and at the time, while nothing changes."""
-        with self._lock:
-            self._sort()
-            return reading(self._views, self._advance(self._wall()))
-
-    def _take(self, record: AttemptRecord | CallRecord) -> None:
+    def call(self, record: AttemptRecord | CallRecord, /) -> None:
+        """Take what has finished."""
         inbox = self._inbox
         waiting = len(inbox)
         if waiting >= MAX_WAITING:
@@ -75,14 +62,25 @@ class History:
             finally:
                 self._lock.release()
 
+    attempt = call
+
+    def read(self, reading: Callable[[dict[Source, View], float], T]) -> T:
+        """Let ``reading`` look at the views, and at the time, while nothing changes."""
+        with self._lock:
+            self._sort()
+            return reading(self._views, self._advance(self._wall()))
+
     def _sort(self) -> None:
-        inbox, known = self._inbox, self._keys
+        inbox, known, views = self._inbox, self._keys, self._views
         for _ in range(len(inbox)):
             at, record = inbox.popleft()
-            at = self._advance(at)
+            if at < self._latest:
+                at = self._advance(at)
+                views = self._views
+            self._latest = at
             key = known.get((record.endpoint, record.model, record.profile, record.stream)) or self._key(record)
             seen_by = _VIEWS[record.source]
-            view = self._views.get(seen_by) or self._views.setdefault(seen_by, View())
+            view = views.get(seen_by) or views.setdefault(seen_by, View())
             if isinstance(record, CallRecord):
                 view.call(at, key, record)
             else:
