@@ -4,16 +4,14 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from sidecar.model import Profile
 from sidecar.proxy.correlate import Calls
+from sidecar.proxy.folder import Folder
 from sidecar.proxy.line import READY, Line, WorkerError, pair
 from sidecar.proxy.listening import Listening
 from sidecar.proxy.notes import Joiner
@@ -69,12 +67,12 @@ class Crew:
         self._config = config
         self._places = tuple(places)
         self._joiner = Joiner(wheel, Calls(wheel, telemetry.call), telemetry.dropped, catch_up=self._listen)
-        self._directory = Path(tempfile.mkdtemp(prefix="claude-sidecar-"))  # only this user's
+        self._folder = Folder()
         try:
-            self._receiver = Receiver(telemetry, self._directory / "records.sock")
+            self._receiver = Receiver(telemetry, self._folder.path / "records.sock")
             self._receiver.open()
         except SocketError as error:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._folder.close()
             raise WorkerError(f"the workers have nowhere to report to: {error}") from None
         self._workers: dict[int, _Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -117,7 +115,7 @@ class Crew:
             self._loop.remove_reader(self._receiver.fileno())
         self._receiver.close()
         self._joiner.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._folder.close()
 
     def _listen(self) -> None:
         for worker in self._workers.values():
