@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import index
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar._version import __version__
 from sidecar.model import AttemptRecord, CallRecord, Phase, Profile, Source
@@ -31,8 +31,6 @@ from sidecar.telemetry.view import FamilyView
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
-
-_Record = TypeVar("_Record", AttemptRecord, CallRecord)
 
 _MALFORMED: Final = (TypeError, AttributeError, ValueError, LookupError, ArithmeticError)
 """What looking at a record of the wrong shape raises."""
@@ -94,15 +92,11 @@ class Telemetry:
 
     def attempt(self, record: AttemptRecord) -> None:
         """Count a finished attempt; one that makes no sense is dropped whole, and counted as dropped."""
-        if self._count(self._recorder.attempt, record, self.attempt):
-            for sink in self._sinks:
-                self._tell(sink, sink.attempt, record)
+        self.count((record,))
 
     def call(self, record: CallRecord) -> None:
         """Count a finished call; one that makes no sense is dropped whole, and counted as dropped."""
-        if self._count(self._recorder.call, record, self.call):
-            for sink in self._sinks:
-                self._tell(sink, sink.call, record)
+        self.count((record,))
 
     def ended(self, records: Maker) -> None:
         """Take the records of something that has ended, still to be made: they are counted before anybody reads.
@@ -118,7 +112,7 @@ class Telemetry:
             self.internal_error("backlog", error)
 
     def count(self, records: Sequence[Record]) -> None:
-        """Count finished attempts and calls in their order: what one by one would cost more.
+        """Count finished attempts and calls in their order: one by one they would cost more.
 
         Sinks get them once all are counted.
         """
@@ -140,7 +134,7 @@ class Telemetry:
                     else:
                         attempt(record)
                 except Exception as error:  # noqa: BLE001  # the same
-                    self._sink_failed(sink, error)
+                    self.internal_error(f"sink {type(sink).__name__}", error)
 
     def breaker(self, name: str, *, source: Source | None = None) -> Breaker:
         """Return the series of the breaker ``host/model``."""
@@ -297,39 +291,12 @@ class Telemetry:
             store.busy = False
         return unfit
 
-    def _count(self, count: Callable[[_Record], None], record: _Record, again: Callable[[_Record], None]) -> bool:
-        store = self._store
-        with store.lock:
-            if store.busy:
-                store.later(partial(again, record))
-                return False
-            store.busy = True
-            try:
-                count(record)
-                counted = True
-            except Exception as error:  # noqa: BLE001  # whatever it is, no call suffers from it
-                store.later(partial(self._unfit, error))
-                counted = False
-            finally:
-                store.busy = False
-        store.catch_up()
-        return counted
-
     def _ask(self) -> None:
         for tell in self._askers:
             try:
                 tell()
             except Exception as error:  # noqa: BLE001  # a scrape shows all the rest
                 self.internal_error("before_collecting", error)
-
-    def _tell(self, sink: Sink, take: Callable[[_Record], None], record: _Record) -> None:
-        try:
-            take(record)
-        except Exception as error:  # noqa: BLE001  # the same
-            self._sink_failed(sink, error)
-
-    def _sink_failed(self, sink: Sink, error: Exception) -> None:
-        self.internal_error(f"sink {type(sink).__name__}", error)
 
     def _do(self, where: str, work: Callable[[], None]) -> None:
         def guarded() -> None:
