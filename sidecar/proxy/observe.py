@@ -123,6 +123,8 @@ class Sight(Seen):
     """One request as it goes by: measured at once, made sense of later."""
 
     __slots__ = (
+        "_asking",
+        "_body",
         "_clock",
         "_ending",
         "_fault",
@@ -137,6 +139,7 @@ class Sight(Seen):
         "_scan",
         "_ticket",
         "_unread",
+        "_whole",
         "blind",
     )
 
@@ -145,7 +148,10 @@ class Sight(Seen):
         Seen.__init__(self, head, observer.caller_of(head), observer.clock(), observer.wall())
         self._observer = observer
         self._listener = listener
-        self._scan: RequestScan | None = RequestScan()
+        self._asking = True  # what it asks for is still to be found out
+        self._body = b""  # of the request, where it came in one piece
+        self._scan: RequestScan | None = None  # of a body that comes in several
+        self._whole: bytes | None = None  # the answer's body, where it came in one piece
         self._key: Key = ()
         self._past: Past | None = None
         self._ticket: Ticket | None = None
@@ -172,23 +178,22 @@ class Sight(Seen):
 
     def request_whole(self, body: bytes) -> None:
         """Take all of the request's body, which came with its head; the wait for the answer has begun."""
-        scan = self._scan
-        if scan is None:
+        if self.blind:
             return
+        self._body = body
         try:
-            if body:
-                scan.feed(body)
             self._later()
         except Exception as error:  # noqa: BLE001  # whatever it is, the bytes do not suffer from it
             self.go_blind(error)
 
     def request_piece(self, piece: bytes) -> None:
         """Take a piece of the request's body."""
-        scan = self._scan
-        if scan is None:
+        if self.blind or not self._asking:
             return
         try:
-            scan.feed(piece)
+            if self._scan is None:
+                self._scan = RequestScan()
+            self._scan.feed(piece)
         except Exception as error:  # noqa: BLE001  # as above
             self.go_blind(error)
 
@@ -225,11 +230,9 @@ class Sight(Seen):
             self.last = now = self._observer.clock()
             self.first_byte = now - self.began
             self.reply = head
-            self.reading = reading = Reading(head)
+            self._whole = body
             if self._flight is not None:
                 self._flight.silent_since = now
-            if body and reading.feed(body) and reading.scanner is not None and reading.scanner.first_delta:
-                self.first_token = self.first_byte
         except Exception as error:  # noqa: BLE001  # as above
             self.go_blind(error)
 
@@ -289,9 +292,11 @@ class Sight(Seen):
         if self.blind:
             return
         try:
-            if self._scan is not None:
-                self._settle_request(self._scan)
+            if self._asking:
+                self._settle_request()
             if self._ending is not None:
+                if self._whole is not None and self.reply is not None:
+                    self._read(self.reply, self._whole)
                 self._tell(self._ending)
                 self.blind = True
         except Exception as error:  # noqa: BLE001  # as above
@@ -304,8 +309,19 @@ class Sight(Seen):
             self._put_off = True
             self._observer.later.add(self)
 
-    def _settle_request(self, scan: RequestScan) -> None:
+    def _read(self, head: ResponseHead, body: bytes) -> None:
+        """Look into an answer that came in one piece: when it came is known."""
+        self.reading = reading = Reading(head)
+        if body and reading.feed(body) and reading.scanner is not None and reading.scanner.first_delta:
+            self.first_token = self.first_byte
+
+    def _settle_request(self) -> None:
+        self._asking = False
+        scan = self._scan or RequestScan()
         self._scan = None
+        if self._body:
+            scan.feed(self._body)
+            self._body = b""
         observer, caller = self._observer, self.caller
         told = caller.told
         asked = scan.asked()
@@ -313,7 +329,10 @@ class Sight(Seen):
             asked = asked._replace(model=told.model, stream=asked.stream or told.stream)
         self.asked = asked
         self.profile = observer.profile_of(caller, asked.model, self._listener)
-        self._key = (caller.key, scan.fingerprint)
+        if caller.number == 0 and self._ending is not None:
+            self._scan = scan  # only if it failed, it will be asked what a retry will have in common with it
+        else:
+            self._key = (caller.key, scan.fingerprint)
         if caller.number != 0:  # else nothing came before it
             self._past = observer.calls.past(self._key, self.began, self.started_at, number=caller.number)
         if observer.spans is not None and self.trace is None:
@@ -349,4 +368,6 @@ class Sight(Seen):
                 return
             past = Past(first=self.began, started_at=self.started_at)
         later.count()  # who puts calls together may tell of one at once
+        if self._scan is not None:
+            self._key = (self.caller.key, self._scan.fingerprint)
         observer.calls.ended(self._key, past, call, began=self.began, now=now, again_within=again)
