@@ -14,7 +14,7 @@ from sidecar.telemetry import Telemetry
 if TYPE_CHECKING:
     from sidecar.model import AttemptRecord, CallRecord
 
-BATCH: Final = 16
+BATCH: Final = 32
 """Enough for nearly all to find warm caches; few enough to hold up the loop for about a millisecond."""
 SECONDS: Final = 0.05
 """How long the first of a batch waits for the others."""

@@ -169,7 +169,8 @@ class Sight(Seen):
     def go_blind(self, error: Exception) -> None:
         """Count a fault of our own, and look no further."""
         self.blind = True
-        self._scan = None
+        self._scan = self._whole = None
+        self._body = b""
         if self._ticket is not None:
             self._ticket.end()
         self._observer.telemetry.internal_error("proxy observation", error)
@@ -330,7 +331,7 @@ class Sight(Seen):
         self.asked = asked
         self.profile = observer.profile_of(caller, asked.model, self._listener)
         if caller.number == 0 and self._ending is not None:
-            self._scan = scan  # only if it failed, it will be asked what a retry will have in common with it
+            self._scan = scan  # only if it failed is it asked what a retry will have in common with it
         else:
             self._key = (caller.key, scan.fingerprint)
         if caller.number != 0:  # else nothing came before it
