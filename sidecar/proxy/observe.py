@@ -216,8 +216,7 @@ class Sight(Seen):
             self.last = now = self._observer.clock()
             self.first_byte = now - self.began
             self.reply = head
-            self.reading = Reading(head, message=self.caller.told.endpoint == _MESSAGES)
-            self._look = self.reading.look
+            self._look = self._reading_of(head).look
             if self._flight is not None and not self._unread:
                 self._flight.silent_since = now
         except Exception as error:  # noqa: BLE001  # as above
@@ -310,9 +309,13 @@ class Sight(Seen):
             self._put_off = True
             self._observer.later.add(self)
 
+    def _reading_of(self, head: ResponseHead) -> Reading:
+        self.reading = reading = Reading(head, message=self.caller.told.endpoint == _MESSAGES)
+        return reading
+
     def _read(self, head: ResponseHead, body: bytes) -> None:
         """Look into an answer that came in one piece: when it came is known."""
-        self.reading = reading = Reading(head)
+        reading = self._reading_of(head)
         if body and reading.feed(body) and reading.scanner is not None and reading.scanner.first_delta:
             self.first_token = self.first_byte
 
