@@ -30,6 +30,8 @@ class Open:
     """When its first attempt began, by the loop's clock."""
     ended: float
     """When its last one ended."""
+    known: float
+    """When the client could know of that: another may have begun since."""
     requests: int
     """How often the client has asked; the proxy may have tried more often than that, or not at all."""
     attempts: int
@@ -60,11 +62,20 @@ class Correlation(Protocol):
         """Find what came before an attempt that begins now. ``number`` is what the client says of it, if anything."""
 
     def ended(
-        self, key: Key, past: Past, record: CallRecord, *, began: float, now: float, again_within: float | None
+        self,
+        key: Key,
+        past: Past,
+        record: CallRecord,
+        *,
+        began: float,
+        now: float,
+        again_within: float | None,
+        known: float | None = None,
     ) -> None:
         """Take the end of an attempt, whose record speaks of it alone.
 
-        ``again_within`` is how long the next may take to come; None when none will.
+        ``again_within`` is how long the next may take to come; None when none will. ``known``: when the client could
+        know of the end, where that was earlier: the next, which another process may see, can begin at once.
         """
 
     def close(self) -> None:
@@ -122,8 +133,8 @@ class Calls:
         waiting = self._open.get(key, ())
         for entry in waiting:
             call, timer = entry
-            # What began before the other had failed is no retry of it, though it may be looked into after that.
-            if call.ended <= now and (number is None or call.requests == number):
+            # What began before it was known that the other had failed is no retry of it, though looked into after that.
+            if call.known <= now and (number is None or call.requests == number):
                 self._remove(key, entry)
                 timer.close()
                 wait = Wait(reason=call.record.outcome, at=call.ended - call.first, seconds=max(0.0, now - call.ended))
@@ -139,11 +150,19 @@ class Calls:
         return alone
 
     def ended(
-        self, key: Key, past: Past, record: CallRecord, *, began: float, now: float, again_within: float | None
+        self,
+        key: Key,
+        past: Past,
+        record: CallRecord,
+        *,
+        began: float,
+        now: float,
+        again_within: float | None,
+        known: float | None = None,
     ) -> None:
         """Take the end of a request, whose record speaks of it alone: of one attempt, or of what the proxy made of it.
 
-        ``again_within`` is how long the next may take to come; None when none will.
+        The rest is as `Correlation` says.
         """
         record = whole(past, record, began=began, now=now)
         if again_within is None:
@@ -154,6 +173,7 @@ class Calls:
         call = Open(
             first=past.first,
             ended=now,
+            known=now if known is None else known,
             requests=(past.requests or past.attempts) + 1,
             attempts=record.attempts,
             waits=record.waits,

@@ -29,9 +29,9 @@ _NO_NUMBER: Final = -1
 _NOT_AGAIN: Final = -1.0
 _ALONE: Final = 0
 """The token of an attempt whose beginning was not noted."""
-# Kind, the worker's pid, its token for the attempt, key, when (monotonic), began (monotonic), started (wall), what the
-# client says of its number, within how many seconds another may come.
-_HEAD: Final = struct.Struct("!BIQ16sdddid")
+# Kind, the worker's pid, its token for the attempt, key, when the client knew (monotonic), when it was, when it began,
+# started (wall), what the client says of its number, within how many seconds another may come.
+_HEAD: Final = struct.Struct("!BIQ16sddddid")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,20 +60,30 @@ class SharedCalls:
             return Past(first=now, started_at=started_at)
         token = next(self._tokens)
         said = _NO_NUMBER if number is None else number
-        head = _HEAD.pack(_BEGAN, self._pid, token, _digest(key), now, now, started_at, said, _NOT_AGAIN)
+        head = _HEAD.pack(_BEGAN, self._pid, token, _digest(key), now, now, now, started_at, said, _NOT_AGAIN)
         if not self._send(head):
             return Past(first=now, started_at=started_at, attempts=before)
         return _Noted(first=now, started_at=started_at, attempts=before, token=token)
 
     def ended(
-        self, key: Key, past: Past, record: CallRecord, *, began: float, now: float, again_within: float | None
+        self,
+        key: Key,
+        past: Past,
+        record: CallRecord,
+        *,
+        began: float,
+        now: float,
+        again_within: float | None,
+        known: float | None = None,
     ) -> None:
         """Note the end of an attempt; if that is all there is to its call, tell it at once."""
         token = past.token if isinstance(past, _Noted) else _ALONE
         if token or again_within is not None:
             again = _NOT_AGAIN if again_within is None else again_within
             encoded, _ = encode_records([record])
-            head = _HEAD.pack(_ENDED, self._pid, token, _digest(key), now, began, past.started_at, past.attempts, again)
+            known = now if known is None else known
+            told = (_digest(key), known, now, began, past.started_at, past.attempts, again)
+            head = _HEAD.pack(_ENDED, self._pid, token, *told)
             if encoded.items and self._send(head + encoded.data):
                 return
         self._tell(whole(past, record, began=began, now=now))
@@ -133,7 +143,7 @@ class Joiner:
     def _join(self, until: float) -> None:
         while self._waiting and self._waiting[0][0] <= until:
             _, _, note = heappop(self._waiting)
-            kind, pid, token, key, now, began, started_at, number, again = _HEAD.unpack_from(note)
+            kind, pid, token, key, known, now, began, started_at, number, again = _HEAD.unpack_from(note)
             pasts = self._pasts.setdefault(pid, {})
             if kind == _BEGAN:
                 said = None if number == _NO_NUMBER else number
@@ -145,7 +155,7 @@ class Joiner:
                 continue
             past = pasts.pop(token, None) or Past(first=began, started_at=started_at, attempts=number)
             again_within = None if again < 0 else again
-            self._calls.ended((key,), past, record, began=began, now=now, again_within=again_within)
+            self._calls.ended((key,), past, record, began=began, now=now, again_within=again_within, known=known)
 
 
 def _call(note: bytes) -> CallRecord | None:

@@ -19,7 +19,7 @@ from sidecar.proxy.errors import Fault
 from sidecar.proxy.headers import RequestHead, ResponseHead
 from sidecar.proxy.later import Later
 from sidecar.proxy.origin import Origin
-from sidecar.proxy.reading import Reading
+from sidecar.proxy.reading import FIRST_ERROR, Reading
 from sidecar.proxy.request_scan import RequestScan
 from sidecar.proxy.seen import Seen
 from sidecar.proxy.shapes import Shape
@@ -374,4 +374,7 @@ class Sight(Seen):
         later.count()  # who puts calls together may tell of one at once
         if self._scan is not None:
             self._key = (self.caller.key, self._scan.fingerprint)
-        observer.calls.ended(self._key, past, call, began=self.began, now=now, again_within=again)
+        known = None
+        if attempt.status is not None and attempt.status >= FIRST_ERROR and self.first_byte is not None:
+            known = self.began + self.first_byte  # it says so at once
+        observer.calls.ended(self._key, past, call, began=self.began, now=now, again_within=again, known=known)

@@ -1,5 +1,7 @@
 """Attempts become calls: by what the clients say, by what repeats, and by what does not come any more."""
 
+import pytest
+
 from sidecar.model import CallRecord, Outcome, Profile, RetryResult, Source, Wait
 from sidecar.proxy.correlate import Calls, Past
 from sidecar.proxy.wheel import Wheel
@@ -27,6 +29,7 @@ class Setting:
         key: tuple[str, ...] = ONE,
         first_token: float | None = None,
         attempts: int = 1,
+        known: float | None = None,
     ) -> None:
         past, began = begun
         record = CallRecord(
@@ -42,7 +45,8 @@ class Setting:
             attempts=attempts,
             waits=tuple(Wait(reason=outcome, at=at, seconds=0.5) for at in range(attempts - 1)),
         )
-        self.calls.ended(key, past, record, began=began, now=self.loop.now, again_within=again_within)
+        now = self.loop.now
+        self.calls.ended(key, past, record, began=began, now=now, again_within=again_within, known=known)
 
 
 def test_an_attempt_that_is_not_tried_again_is_a_call() -> None:
@@ -52,6 +56,17 @@ def test_an_attempt_that_is_not_tried_again_is_a_call() -> None:
     setting.end(begun, Outcome.OK, None, first_token=1.0)
     (call,) = setting.told
     assert (call.attempts, call.duration, call.first_token, call.retry_result) == (1, 3.0, 1.0, None)
+
+
+@pytest.mark.parametrize(("began", "attempts"), [(100.5, 1), (101.0, 2), (101.5, 2)])
+def test_a_retry_may_come_as_soon_as_the_client_knows(began: float, attempts: int) -> None:
+    """The answer says at once that it is an error: the client need not wait for its end, others may see it come."""
+    setting = Setting()
+    begun = setting.begin(0)
+    setting.loop.advance(102.0)
+    setting.end(begun, Outcome.OVERLOADED, 8.0, known=101.0)
+    past = setting.calls.past(ONE, began, 0.0, number=None)
+    assert past.attempts + 1 == attempts
 
 
 def test_a_retry_that_succeeds_recovers_its_call() -> None:

@@ -91,6 +91,19 @@ def test_a_busy_process_takes_what_has_arrived_before_it_joins() -> None:
     assert [(call.attempts, call.retry_result) for call in joined.told] == [(2, RetryResult.RECOVERED)]
 
 
+def test_a_retry_can_be_quicker_than_the_worker_that_saw_the_failure() -> None:
+    """Its client knew from the answer's head; the end was looked at after the retry had begun elsewhere."""
+    joined = Joined()
+    first, second = joined.workers
+    past = first.past(KEY, 1.0, 901.0, number=None)
+    retried = second.past(KEY, 2.1, 902.1, number=None)
+    failed = record(Outcome.OVERLOADED, started_at=901.0, first_token=None)
+    first.ended(KEY, past, failed, began=1.0, now=2.2, again_within=10.0, known=2.0)
+    second.ended(KEY, retried, record(Outcome.OK, started_at=902.1), began=2.1, now=3.1, again_within=None)
+    joined.deliver()
+    assert [(call.attempts, call.retry_result) for call in joined.told] == [(2, RetryResult.RECOVERED)]
+
+
 @pytest.mark.parametrize("numbers", [(0, 1, 2), (None, None, None)])
 @given(seed=st.integers(0, 2**32), delivered=st.booleans())
 @settings(max_examples=30, deadline=None)
