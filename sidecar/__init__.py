@@ -17,6 +17,7 @@ __all__ = [
     "Completed",
     "DeadlineExceeded",
     "Policy",
+    "Resume",
     "Retry",
     "RetryBudget",
     "StreamInterrupted",
@@ -32,7 +33,6 @@ __all__ = [
     "metrics_asgi_app",
     "metrics_wsgi_app",
     "profile",
-    "resumable_stream",
     "serve_metrics",
     "uninstall",
 ]
@@ -47,6 +47,7 @@ _HOMES: Final[dict[str, str]] = {
     "Completed": "sidecar.client.long.results",
     "DeadlineExceeded": "sidecar.policy",
     "Policy": "sidecar.policy",
+    "Resume": "sidecar.client.long.resume",
     "Retry": "sidecar.policy",
     "RetryBudget": "sidecar.policy",
     "StreamInterrupted": "sidecar.client.errors",
@@ -62,7 +63,6 @@ _HOMES: Final[dict[str, str]] = {
     "metrics_wsgi_app": "sidecar.telemetry.apps",
     "profile": "sidecar.client.profile",
     "serve_metrics": "sidecar.admin.threaded",
-    "resumable_stream": "sidecar.client.long.calls",
     "uninstall": "sidecar.client.install",
 }
 
@@ -72,8 +72,9 @@ if TYPE_CHECKING:
     from sidecar.client.errors import StreamInterrupted
     from sidecar.client.factory import Anthropic, AsyncAnthropic
     from sidecar.client.install import install, instrument, uninstall
-    from sidecar.client.long.calls import complete, resumable_stream
+    from sidecar.client.long.calls import complete
     from sidecar.client.long.results import Completed
+    from sidecar.client.long.resume import Resume
     from sidecar.client.profile import profile
     from sidecar.policy import (
         BreakerOpen,

@@ -2,25 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sidecar.client.long.joined import Event, Joined
-from sidecar.client.long.joint import CONTINUE, messages_after
+from sidecar.client.long.joint import messages_after
 from sidecar.client.long.results import Ending, Limit, Turn
+from sidecar.client.long.resume import Resume
 from sidecar.model import OK, TRUNCATED, UNPARSABLE, Outcome, Phase, Stage, Verdict, classify_exception
-from sidecar.policy import Deadline, DeadlineExceeded, deadline
-from sidecar.policy.check import Faults
+from sidecar.policy import DeadlineExceeded, deadline
 from sidecar.wire.message import MalformedStream
 
-__all__ = ["MAX_TURNS", "Bounds", "Course", "Next"]
+__all__ = ["Course", "Next"]
 
-MAX_TURNS: Final = 4
-"""So many calls an answer may take, unless more are allowed."""
-
-_MOST_TURNS: Final = 1_000
-_MOST_TOKENS: Final = 1 << 53
 _CHARACTERS_A_TOKEN: Final = 4
 _CUT: Final = "max_tokens"
 _WORTH_GOING_ON: Final = frozenset(
@@ -45,38 +39,18 @@ class Next(Enum):
     """It broke off for good."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """How far a long answer may go."""
-
-    max_turns: int
-    max_total_tokens: int | None
-    """Of output, in all turns."""
-    deadline: Deadline | None
-
-    @classmethod
-    def of(cls, *, max_turns: int, max_total_tokens: int | None, seconds: float | None) -> Self:
-        """Check what the application asks for; the time begins to run now."""
-        faults = Faults("bounds of a long answer")
-        faults.whole("max_turns", max_turns, least=1, most=_MOST_TURNS)
-        faults.whole("max_total_tokens", max_total_tokens, least=1, most=_MOST_TOKENS, optional=True)
-        faults.number("deadline", seconds, above=0, optional=True)
-        faults.stop_if_any()
-        if seconds is None:
-            return cls(max_turns=max_turns, max_total_tokens=max_total_tokens, deadline=None)
-        with deadline(seconds) as limit:  # to make it: it is entered again for each call
-            return cls(max_turns=max_turns, max_total_tokens=max_total_tokens, deadline=limit)
-
-
 class Course:
     """One long answer under way."""
 
-    def __init__(self, create: Mapping[str, Any], bounds: Bounds, *, shown: bool, prompt: str = CONTINUE) -> None:
+    def __init__(self, create: Mapping[str, Any], bounds: Resume, *, shown: bool) -> None:
         self._create = dict(create)
         if "messages" in self._create:
             self._create["messages"] = list(self._create["messages"])  # it may be an iterator, and is needed again
         self._bounds = bounds
-        self._prompt = prompt
+        self._deadline = None
+        if bounds.deadline is not None:
+            with deadline(bounds.deadline) as limit:  # to make it: it is entered again for each call
+                self._deadline = limit
         self._sent: tuple[Mapping[str, Any], ...] = ()
         self._spent = 0
         self._told = 0
@@ -90,7 +64,7 @@ class Course:
         """Give the parameters of the next call."""
         asked = dict(self._create)
         if "messages" in asked:
-            asked["messages"] = messages_after(asked["messages"], self._sent, self._prompt)
+            asked["messages"] = messages_after(asked["messages"], self._sent, self._bounds.prompt)
         left = self._tokens_left()
         if left is not None and isinstance(asked.get(_CUT), int):
             asked[_CUT] = min(asked[_CUT], left)
@@ -98,15 +72,15 @@ class Course:
 
     def seconds(self) -> float | None:
         """Seconds that are left for the next call; raises ``DeadlineExceeded`` when they are too few."""
-        return None if self._bounds.deadline is None else self._bounds.deadline.allot(last=True)
+        return None if self._deadline is None else self._deadline.allot(last=True)
 
     def scope(self) -> AbstractContextManager[object]:
         """Make a call part of the chain that has one deadline."""
-        return nullcontext() if self._bounds.deadline is None else self._bounds.deadline.last()
+        return nullcontext() if self._deadline is None else self._deadline.last()
 
     def take(self, event: Event) -> Iterator[Event]:
         """Take the next event of the turn; give what follows of it. Raises ``DeadlineExceeded`` when time is up."""
-        limit = self._bounds.deadline
+        limit = self._deadline
         if limit is not None and limit.remaining() <= 0:
             raise DeadlineExceeded(limit.remaining(), 0.0)
         yield from self.joined.take(event)
@@ -149,13 +123,13 @@ class Course:
         return Next.GO_ON
 
     def _limit(self) -> Limit | None:
-        bounds = self._bounds
-        if len(self.turns) >= bounds.max_turns:
+        limit = self._deadline
+        if len(self.turns) >= self._bounds.max_turns:
             return Limit.TURNS
         left = self._tokens_left()
         if left is not None and left <= self._thinking_budget():
             return Limit.TOKENS
-        if bounds.deadline is not None and bounds.deadline.remaining() < max(bounds.deadline.floor, 1e-9):
+        if limit is not None and limit.remaining() < max(limit.floor, 1e-9):
             return Limit.DEADLINE
         return None
 
@@ -179,10 +153,18 @@ class Course:
     def _is_formatted(self) -> bool:
         """Whether the answer has a format of its own, which a part of it cannot have."""
         config = self._create.get("output_config")
-        return isinstance(config, Mapping) and bool(config.get("format"))
+        form = config.get("format") if isinstance(config, Mapping) else None
+        return bool(form or self._create.get("output_format"))  # as the beta API called it
 
 
 def _verdict(error: Exception | None) -> Verdict:
     if error is None:
         return TRUNCATED  # the SDK takes an end without `message_stop` for a good one
-    return UNPARSABLE if isinstance(error, MalformedStream) else classify_exception(error, Stage.STREAMING)
+    return UNPARSABLE if _is_unreadable(error) else classify_exception(error, Stage.STREAMING)
+
+
+def _is_unreadable(error: Exception) -> bool:
+    """Whether what came could not be decoded. Of Bedrock's framing it is botocore that says so."""
+    return isinstance(error, MalformedStream | UnicodeDecodeError) or (
+        type(error).__module__.startswith("botocore.") and not hasattr(error, "status_code")
+    )

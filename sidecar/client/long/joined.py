@@ -87,7 +87,8 @@ class Joined:
         """Give the end of the one stream: the last turn was its end."""
         yield from self._release()
         if self._finish is not None:
-            yield from self._tell({**self._finish, "usage": summed(self._before, self._usage)})
+            joined = {**self._finish, "usage": summed(self._before, self._usage)}
+            yield from self._tell(joined if self._before else self._finish)
         yield from self._tell({"type": "message_stop"})
 
     def continuation(self) -> Continuation | None:

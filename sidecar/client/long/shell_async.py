@@ -1,111 +1,117 @@
 """The long answers of async clients."""
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import httpx2
-from anthropic import NOT_GIVEN
-from anthropic.lib.streaming import AsyncMessageStream
+from anthropic import AsyncStream
 
-from sidecar.client.long.course import Course, Next
-from sidecar.client.long.results import Completed, Turn
-from sidecar.client.long.sdk import completed, follow, interrupted, parameters, refused, told
+from sidecar.client.long.asking import taken_off
+from sidecar.client.long.course import Course
+from sidecar.client.long.results import Completed
+from sidecar.client.long.sdk import completed, follow, goes_on, options_for, parameters, refused, told
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from anthropic import AsyncStream
-    from anthropic.types import RawMessageStreamEvent
-
-__all__ = ["AsyncResumableStream", "complete"]
+__all__ = ["complete", "resumed"]
 
 
 async def complete(client: Any, course: Course) -> Completed:
     """Read an answer to its end, in as many turns as it takes."""
-    events = Events(client, course)
-    await events.open()
-    async for _ in events:
+    turns = _Turns(client, course, lambda: client.messages.create(**parameters(course, client), stream=True))
+    await turns.begin()
+    async for _ in turns.events():
         pass
     return completed(course)
 
 
-class Events:
-    """The events of an answer as one stream, whatever calls they come from; in place of the SDK's ``AsyncStream``."""
+async def resumed(
+    client: Any, request: Callable[..., Any], cast_to: Any, options: Any, *, stream: bool, **more: Any
+) -> Any:
+    """Make a request that asks to be resumed; ``request`` makes one that does not."""
+    options, bounds = taken_off(options)
+    if bounds is None or not stream:
+        return await request(client, cast_to, options, stream=stream, **more)
+    options = await client._copy_and_prepare(options)  # noqa: SLF001  # what can be read only once is needed again
+    course = Course(options.json_data, bounds, shown=True)
+    turns = _Turns(
+        client, course, lambda: request(client, cast_to, options_for(course, client, options), stream=True, **more)
+    )
+    await turns.begin()
+    return Resumed(turns)
 
-    def __init__(self, client: Any, course: Course) -> None:
+
+class _Turns:
+    """The calls that an answer takes, one after another."""
+
+    def __init__(self, client: Any, course: Course, call: Callable[[], Awaitable[Any]]) -> None:
         self._client = client
         self._course = course
-        self._stream: AsyncStream[RawMessageStreamEvent] | None = None
+        self._call = call
+        self._closed = False
+        self.stream: Any = None
+        """The SDK's own stream of the newest call."""
 
-    @property
-    def response(self) -> httpx2.Response:
-        """The response of the newest call."""
-        return self._opened.response
-
-    @property
-    def _opened(self) -> "AsyncStream[RawMessageStreamEvent]":
-        assert self._stream is not None  # noqa: S101  # opened before it is handed out
-        return self._stream
-
-    async def open(self) -> None:
+    async def begin(self) -> None:
         """Make the next call."""
         try:
             with self._course.scope():
-                self._stream = await self._client.messages.create(**parameters(self._course, self._client), stream=True)
+                self.stream = await self._call()
         except Exception as error:
             instead = refused(self._course, error, self._client)
             if instead is None:
                 raise
             raise instead from error
+        if self._closed:  # in the meantime
+            await self.stream.close()
 
-    async def __aiter__(self) -> "AsyncIterator[RawMessageStreamEvent]":
+    async def events(self) -> AsyncIterator[Any]:
+        """Read them as one stream."""
         course = self._course
         while True:
-            stream, response = self._opened, self._opened.response
-            request_id = response.headers.get("request-id")
+            stream, again = self.stream, False
             try:
                 async with stream:
                     async for event in stream:
-                        for out in follow(event, course):
+                        for out in follow(event, course, stream):
                             yield out
             except Exception as error:
-                follows = course.turn_over(error, request_id)
-                if follows is Next.FAIL:
-                    raise interrupted(course, response.request) from error
+                if self._closed:
+                    raise
+                again = goes_on(course, stream, error)
             else:
-                follows = course.turn_over(None, request_id)
-                if follows is Next.FAIL:
-                    raise interrupted(course, response.request)
-            if follows is Next.END:
+                again = not self._closed and goes_on(course, stream, None)
+            if not again:
                 break
-            await self.open()
+            await self.begin()
+        if self._closed:
+            return
         for end in course.joined.finish():
-            yield told(end)
+            yield told(end, self.stream)
+
+    async def close(self) -> None:
+        """Stop reading: what breaks off by that is not gone on with."""
+        self._closed = True
+        await self.stream.close()
+
+
+class Resumed(AsyncStream[Any]):
+    """Several streams of the SDK's as one."""
+
+    def __init__(self, turns: _Turns) -> None:  # it has no response of its own, nor anything to decode
+        self._turns = turns
+
+    @property
+    def response(self) -> httpx2.Response:  # type: ignore[override]  # the SDK only reads it
+        """The response of the newest call."""
+        return self._turns.stream.response  # type: ignore[no-any-return]
+
+    @property
+    def _observer(self) -> None:
+        """Those who look on for the SDK's spans look at each call's own stream."""
+        return
+
+    def __stream__(self) -> AsyncIterator[Any]:
+        return self._turns.events()
 
     async def close(self) -> None:
         """Stop reading."""
-        if self._stream is not None:
-            await self._stream.close()
-
-
-class AsyncResumableStream:
-    """Makes the stream of an answer when it is entered, as ``client.messages.stream()`` does."""
-
-    def __init__(self, client: Any, course: Course) -> None:
-        self._course = course
-        self._events = Events(client, course)
-
-    @property
-    def turns(self) -> tuple[Turn, ...]:
-        """The calls so far that have ended; more than one where it was resumed."""
-        return self._course.turns
-
-    async def __aenter__(self) -> "AsyncMessageStream[None]":
-        await self._events.open()
-        stream: Any = self._events
-        return AsyncMessageStream(stream, output_format=NOT_GIVEN)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._events.close()
+        await self._turns.close()

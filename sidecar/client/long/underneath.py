@@ -14,6 +14,7 @@ from anthropic._streaming import SSEDecoder
 
 from sidecar.client.begin import MARK, Installed
 from sidecar.client.call import Call
+from sidecar.client.long.asking import is_message
 from sidecar.client.long.assembly import Assembly, Unreadable
 from sidecar.client.policies import Policies, in_force
 from sidecar.model import Profile
@@ -23,7 +24,6 @@ __all__ = ["GUARD", "asked_for", "lift_guard", "policies_of", "whole", "whole_as
 GUARD: Final = "_calculate_nonstreaming_timeout"
 """The method of the SDK's clients that refuses whole answers which may take long."""
 
-_PATHS: Final = frozenset({"/v1/messages", "/v1/messages?beta=true"})
 _USUAL: Final = httpx2.Timeout(600, connect=5.0)
 _RAW: Final = "x-stainless-raw-response"
 _OF_THE_STREAM: Final = frozenset({"content-type", "content-encoding", "content-length", "transfer-encoding"})
@@ -95,9 +95,7 @@ def _is_convertible(client: Any, options: Any) -> bool:
     headers = options.headers if isinstance(options.headers, Mapping) else {}
     extra = options.extra_json
     return (
-        options.url in _PATHS
-        and options.method.lower() == "post"
-        and isinstance(options.json_data, Mapping)
+        is_message(options)
         and not (isinstance(extra, Mapping) and "stream" in extra)
         and not any(name.lower() == _RAW and value == "stream" for name, value in headers.items())
         and isinstance(client._make_sse_decoder(), SSEDecoder)  # noqa: SLF001  # nobody else knows
