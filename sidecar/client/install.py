@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from sidecar.client.begin import MARK, Installed
+from sidecar.client.long.asking import taking_resume
 from sidecar.client.observer import Observer, Reporter, Tracing
 from sidecar.client.patches import OnImport, Patches
 from sidecar.client.policies import PolicyLike, chosen, in_force, profile_for
@@ -124,6 +125,7 @@ def _put_in_place() -> None:
         if _PATCHES:
             return
         import anthropic._base_client as base  # noqa: PLC0415  # loads when it is used
+        import anthropic._resource as resource  # noqa: PLC0415
         import httpx2  # noqa: PLC0415
 
         from sidecar.client import drive_async, drive_sync, seam_async, seam_sync  # noqa: PLC0415  # they need httpx2
@@ -143,24 +145,37 @@ def _put_in_place() -> None:
         _PATCHES.replace(httpx2.AsyncClient, "send", seam_async.observe_send)
 
         for client in (base.SyncAPIClient, base.AsyncAPIClient):
-            _follow_all(client)
-            _PATCHES.add(client, "__init_subclass__", _on_subclass(client))
+            _follow(client, _follow_copies)
+        for kind in (resource.SyncAPIResource, resource.AsyncAPIResource):
+            _follow(kind, _take_resume)
 
 
-def _follow_all(client: Any) -> None:
-    for subclass in client.__subclasses__():
-        _follow_copies(subclass)
-        _follow_all(subclass)
+def _follow(base: Any, each: Callable[[type], None]) -> None:
+    """Do something with each class derived from another, also with those that are yet to be defined.
 
-
-def _on_subclass(client: Any) -> Any:
-    """Follow the classes of clients that are yet to be defined: ours may be in place before anthropic is imported."""
+    Ours may be in place before anthropic has been imported.
+    """
 
     def follow(cls: Any, /, **options: Any) -> None:
-        super(client, cls).__init_subclass__(**options)
-        _follow_copies(cls)
+        super(base, cls).__init_subclass__(**options)
+        each(cls)
 
-    return classmethod(follow)
+    _with_all(base, each)
+    _PATCHES.add(base, "__init_subclass__", classmethod(follow))
+
+
+def _with_all(base: Any, each: Callable[[type], None]) -> None:
+    for subclass in base.__subclasses__():
+        each(subclass)
+        _with_all(subclass, each)
+
+
+def _take_resume(resource: type) -> None:
+    """Have the methods that stream messages take ``resume``."""
+    if resource.__name__ in {"Messages", "AsyncMessages"} and resource.__module__.startswith("anthropic"):
+        for name in ("create", "stream"):
+            if name in resource.__dict__ and not _PATCHES.has(resource, name):
+                _PATCHES.replace(resource, name, taking_resume)
 
 
 def _follow_copies(client: type) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sidecar.client.answers import content_of, told_by
 from sidecar.client.begin import begin_attempt, begin_call
+from sidecar.client.long.asking import asks
 from sidecar.client.long.underneath import asked_for, whole_async
 from sidecar.client.observer import CURRENT
 from sidecar.client.openings import opened_async
@@ -19,6 +20,10 @@ def observe_request(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     async def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, **more: Any) -> Any:
+        if asks(self, options):
+            from sidecar.client.long.shell_async import resumed  # noqa: PLC0415  # `anthropic` has been loaded by now
+
+            return await resumed(self, request, cast_to, options, stream=stream, **more)
         call, options = begin_call(self, options, stream=stream)
         if call is None:
             return await original(self, cast_to, options, stream=stream, **more)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sidecar.client.answers import content_of, told_by
 from sidecar.client.begin import begin_attempt, begin_call
+from sidecar.client.long.asking import asks
 from sidecar.client.long.underneath import asked_for, whole
 from sidecar.client.observer import CURRENT
 from sidecar.client.openings import opened
@@ -18,6 +19,10 @@ def observe_request(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, **more: Any) -> Any:
+        if asks(self, options):
+            from sidecar.client.long.shell_sync import resumed  # noqa: PLC0415  # `anthropic` has been loaded by now
+
+            return resumed(self, request, cast_to, options, stream=stream, **more)
         call, options = begin_call(self, options, stream=stream)
         if call is None:
             return original(self, cast_to, options, stream=stream, **more)
