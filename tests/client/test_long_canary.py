@@ -85,7 +85,7 @@ def ask(client: Any, how: str) -> Any:
         return client.messages.create(**asked)
     if how == "complete":
         return sidecar.complete(client, **asked, max_turns=2, prompt=CANARY)
-    return sidecar.resumable_stream(client, **asked, max_turns=2, prompt=CANARY)
+    return client.messages.stream(**asked, resume=sidecar.Resume(max_turns=2, prompt=CANARY))
 
 
 def read_sync(client: Any, how: str, shown: list[Any]) -> None:
@@ -93,9 +93,9 @@ def read_sync(client: Any, how: str, shown: list[Any]) -> None:
     shown.append(got if how != "underneath" else None)  # a message shows what it says: it is the SDK's
     if how == "stream":
         with got as stream:
+            shown.extend([stream, vars(stream)["_raw_stream"]])
             for event in stream:
                 del event
-            shown.extend([got.turns, vars(got)["_events"]])
 
 
 async def read_async(client: Any, how: str, shown: list[Any]) -> None:
@@ -105,9 +105,9 @@ async def read_async(client: Any, how: str, shown: list[Any]) -> None:
     shown.append(got if how != "underneath" else None)
     if how == "stream":
         async with got as stream:
+            shown.extend([stream, vars(stream)["_raw_stream"]])
             async for event in stream:
                 del event
-            shown.extend([got.turns, vars(got)["_events"]])
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.client.long.course import Bounds, Course, Next
+from sidecar.client.long.course import Course, Next
 from sidecar.client.long.results import Ending, Limit
+from sidecar.client.long.resume import Resume
 from sidecar.model import Outcome
 from tests.client.long_events import Event, block, finish, said, start, text, thinks, turn
 
@@ -15,8 +16,7 @@ class RemoteProtocolError(Exception):
 
 
 def course(*, max_turns: int = 9, shown: bool = False, **create: Any) -> Course:
-    bounds = Bounds.of(max_turns=max_turns, max_total_tokens=None, seconds=None)
-    return Course({"messages": [], "max_tokens": 9} | create, bounds, shown=shown)
+    return Course({"messages": [], "max_tokens": 9} | create, Resume(max_turns=max_turns), shown=shown)
 
 
 def read(one: Course, events: Any, error: Exception | None = None) -> Next:
@@ -68,8 +68,7 @@ def test_a_format_is_one_whatever_else_the_output_is_told() -> None:
 
 
 def test_what_the_application_left_out_is_not_made_up() -> None:
-    bounds = Bounds.of(max_turns=1, max_total_tokens=5, seconds=None)
-    assert Course({"model": "m"}, bounds, shown=False).ask() == {"model": "m"}
+    assert Course({"model": "m"}, Resume(max_turns=1, max_total_tokens=5), shown=False).ask() == {"model": "m"}
 
 
 def test_a_blank_answer_that_stopped_at_max_tokens_is_not_asked_for_again() -> None:
@@ -79,8 +78,7 @@ def test_a_blank_answer_that_stopped_at_max_tokens_is_not_asked_for_again() -> N
 
 
 def test_each_call_of_the_chain_may_take_all_the_time_that_is_left() -> None:
-    bounds = Bounds.of(max_turns=1, max_total_tokens=None, seconds=100)
-    one = Course({}, bounds, shown=False)
+    one = Course({}, Resume(max_turns=1, deadline=100), shown=False)
     with one.scope() as limit:
         assert limit is not None
         assert getattr(limit, "share", None) == 1.0

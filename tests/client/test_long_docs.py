@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.client.long.course import MAX_TURNS
 from sidecar.client.long.results import Completed, Ending, Limit
+from sidecar.client.long.resume import MAX_TURNS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "long-answers.md").read_text()
 

@@ -1,6 +1,6 @@
 """Type-checked, never run: the public names have the types users are promised. `make check` fails when they do not."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import anthropic
 
@@ -25,9 +25,15 @@ with sidecar.profile("interactive") as nothing:
 
 assert_type(sidecar.complete(client, model="m", max_tokens=1, messages=[]), sidecar.Completed)
 assert_type(sidecar.complete(anthropic.AnthropicBedrock(), max_turns=2, deadline=60), sidecar.Completed)
-with sidecar.resumable_stream(official, model="m", max_tokens=1, messages=[]) as stream:
+asked = {"x-sidecar-resume": "true"}
+with client.messages.stream(model="m", max_tokens=1, messages=[], extra_headers=asked) as stream:
     assert_type(stream.get_final_message().stop_reason is None, bool)
-    assert_type(next(stream.text_stream), str)
+assert_type(sidecar.Resume(max_turns=2, max_total_tokens=9, deadline=60).written(), str)
+# A type checker sees the SDK's own signatures, which have no such keyword.
+client.messages.stream(model="m", max_tokens=1, messages=[], resume=True)  # type: ignore[call-arg]
+client.messages.create(model="m", max_tokens=1, messages=[], stream=True, resume=True)  # type: ignore[call-overload]
+more: dict[str, Any] = {"resume": sidecar.Resume(max_turns=2)}
+client.messages.stream(model="m", max_tokens=1, messages=[], **more)
 
 
 async def long_answers() -> None:
@@ -36,8 +42,6 @@ async def long_answers() -> None:
     assert_type(completed.message, anthropic.types.Message)
     assert_type(completed.finished, bool)
     assert_type(completed.text, str)
-    async with sidecar.resumable_stream(asynchronous, max_total_tokens=9) as stream:
-        assert_type(await stream.get_final_text(), str)
 
 
 breaker = sidecar.CircuitBreaker("host/model", clock=lambda: 0.0)
