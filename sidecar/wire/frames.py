@@ -37,11 +37,13 @@ _ERRORS: Final = {
 class EventFrames:
     """The frames of one stream: feed it chunks cut anywhere, and read the events it gives."""
 
-    __slots__ = ("_held", "_skip", "failed")
+    __slots__ = ("_held", "_skip", "failed", "intact")
 
     def __init__(self) -> None:
         self._held = bytearray()
         self._skip = 0
+        self.intact = 0
+        """So many bytes from the beginning are frames with nothing wrong, or too long to be looked at."""
         self.failed = False
         """True once something was no frame; nothing more comes out."""
 
@@ -70,6 +72,7 @@ class EventFrames:
             if length > FRAME_LIMIT:
                 self._skip = max(0, length - (len(held) - at))
                 at = min(at + length, len(held))
+                self.intact += length
                 continue
             if len(held) - at < length:
                 break
@@ -78,6 +81,7 @@ class EventFrames:
             if crc32(frame[:-4]) != int.from_bytes(frame[-4:], "big"):
                 self.failed = True
                 break
+            self.intact += length
             event = _event(frame, _PRELUDE + headers)
             if event is not None:
                 yield event

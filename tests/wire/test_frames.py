@@ -68,6 +68,7 @@ def fed(*chunks: bytes) -> tuple[EventFrames, bytes]:
 def test_wherever_it_is_cut_the_same_events_come_out(cuts: list[int]) -> None:
     reading, told = fed(*cut(STREAM, cuts))
     assert not reading.failed
+    assert reading.intact == len(STREAM)
     assert [event.decoded() for event in SseEvents().feed(told)] == EVENTS
 
 
@@ -152,6 +153,7 @@ def test_a_byte_that_is_changed_ends_the_looking(at: int) -> None:
     one[at] ^= 0x40
     reading, told = fed(bytes(one), STREAM)
     assert reading.failed
+    assert reading.intact == 0
     assert reading.damaged
     assert told == b""
     assert not reading._held
@@ -179,6 +181,7 @@ def test_of_a_frame_that_is_too_long_nothing_is_held(cuts: list[int]) -> None:
         frames.FRAME_LIMIT = limit  # type: ignore[misc]
     assert [event.name for event in SseEvents().feed(told)] == ["message_stop"]
     assert not reading.failed
+    assert reading.intact == len(long) + len(frame(packed(EVENTS[-1])))
 
 
 @settings(deadline=None, max_examples=150)
