@@ -21,6 +21,7 @@ from sidecar.model import (
     Verdict,
     classify_exception,
 )
+from sidecar.wire.frames import FRAMED
 from sidecar.wire.ratelimit import parse_rate_limits
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _P = ParamSpec("_P")
 _S = TypeVar("_S", bound="Observed")
 
 _SOURCE: Final = Source.CLIENT  # looking up a member in an enum is a call
+_FRAMED: Final = FRAMED.encode()
 _MAX_REQUEST_ID: Final = 128
 _PORTS: Final = {"https": 443, "http": 80}
 
@@ -143,6 +145,11 @@ class Attempt(Observed):
     def complete(self) -> bool:
         """Whether its answer is whole, as far as its body tells."""
         return self._body is not None and self._body.complete
+
+    @property
+    def framed(self) -> bool:
+        """Whether its answer comes in Amazon's framing."""
+        return self._by_name().get(b"content-type", b"").startswith(_FRAMED)
 
     @property
     def _streams(self) -> bool:
