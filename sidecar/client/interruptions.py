@@ -15,6 +15,7 @@ import httpx2
 from sidecar.client.attempt import Attempt
 from sidecar.client.decoding import tell_of_damage
 from sidecar.client.errors import NOTHING, DeadlineExceeded, PartialMessage, interrupted
+from sidecar.client.framing import AsyncIntact, intact
 from sidecar.client.limits import Limits, bound_reads
 from sidecar.client.survival import Survival
 from sidecar.model import Outcome, Phase, Stage, StreamEnd, classify_exception
@@ -22,6 +23,8 @@ from sidecar.wire.events import EventTooLong, SseEvents
 from sidecar.wire.message import MalformedStream, MessageBuilder
 from sidecar.wire.unpack import unpacker
 
+_BROKEN: Final = (httpx2.TransportError, httpx2.DecodingError)
+"""What breaks a body off."""
 _CHUNKS: Final = 512
 _BYTES: Final = 1024 * 1024
 """So many chunks are held as they came, and so many bytes before they are put together into the message."""
@@ -174,8 +177,9 @@ class _WatchedSync(_Watched, httpx2.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         kept, end, clock = self.kept, self.limits.end if self.loose else None, self.limits.clock
         held = None if kept is None else kept.held
+        body = intact(iter(self._body), self._request) if self._attempt.framed else self._body
         try:
-            for chunk in self._body:  # once a chunk: what is done in here must be cheap
+            for chunk in body:  # once a chunk: what is done in here must be cheap
                 if held is not None:
                     held.append(chunk)
                     if kept is not None and len(held) > _CHUNKS:
@@ -183,7 +187,7 @@ class _WatchedSync(_Watched, httpx2.SyncByteStream):
                 yield chunk
                 if end is not None and clock() >= end:
                     raise self.spent()
-        except httpx2.TransportError as error:
+        except _BROKEN as error:
             if self.failed(error):
                 raise
         else:
@@ -196,7 +200,8 @@ class _WatchedSync(_Watched, httpx2.SyncByteStream):
 
 class _WatchedAsync(_Watched, httpx2.AsyncByteStream):
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _AsyncReading(self, self._body.__aiter__())
+        chunks = self._body.__aiter__()
+        return _AsyncReading(self, AsyncIntact(chunks, self._request) if self._attempt.framed else chunks)
 
     async def aclose(self) -> None:
         self._release()
@@ -223,7 +228,7 @@ class _AsyncReading:
         except StopAsyncIteration:
             self._watched.ended()
             raise
-        except httpx2.TransportError as error:
+        except _BROKEN as error:
             if self._watched.failed(error):
                 raise
             raise StopAsyncIteration from None

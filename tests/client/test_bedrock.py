@@ -1,6 +1,7 @@
 """Streams of Bedrock, which come in a framing of Amazon's own, are seen and kept alive like all others."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import anthropic
@@ -23,20 +24,27 @@ THROTTLED = frame(
 KINDS = ("sync", "async")
 
 
-def read(kind: str, seen: Any, answers: Answers, ask: Any, chosen: Any = None) -> list[Any]:
+def read(
+    kind: str, seen: Any, answers: Answers, ask: Any, chosen: Any = None, got: list[Any] | None = None
+) -> list[Any]:
+    """Read a stream to its end. ``got``: where events are put as they come, so that they stay when it breaks off."""
+    got = [] if got is None else got
     given: dict[str, Any] = {"api_key": "k", "aws_region": "r", "max_retries": 0}
     transport = httpx2.MockTransport(answers)
     if kind == "sync":
         with anthropic.AnthropicBedrock(**given, http_client=httpx2.Client(transport=transport)) as client:
-            return list(_observed(client, seen, chosen).messages.create(**ask, stream=True))
+            got.extend(_observed(client, seen, chosen).messages.create(**ask, stream=True))
+        return got
 
-    async def run() -> list[Any]:
+    async def run() -> None:
         http = httpx2.AsyncClient(transport=transport)
         async with anthropic.AsyncAnthropicBedrock(**given, http_client=http) as client:
             stream = await _observed(client, seen, chosen).messages.create(**ask, stream=True)
-            return [event async for event in stream]
+            async for event in stream:
+                got.append(event)  # also what came before it broke
 
-    return asyncio.run(run())
+    asyncio.run(run())
+    return got
 
 
 def _observed(client: Any, seen: Any, chosen: Any) -> Any:
@@ -85,9 +93,62 @@ def test_an_exception_before_the_first_token_is_tried_again(kind: str, seen: Any
     assert [attempt.outcome for attempt in seen.attempts] == [Outcome.RATE_LIMITED, Outcome.OK]
 
 
+def damaged(at: int) -> bytes:
+    """Give a stream of which a byte of the fourth frame was changed, after a word has been said."""
+    frame = bytearray(WHOLE[3])
+    frame[at] ^= 0x40
+    return b"".join([*WHOLE[:3], bytes(frame), *WHOLE[4:]])
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_frame_is_no_leaving(kind: str, seen: Any, ask: Any) -> None:
+@pytest.mark.parametrize("at", [0, 5, 40, -1])
+def test_a_damaged_frame_is_no_leaving(kind: str, at: int, seen: Any, ask: Any) -> None:
     """What the SDK raises is botocore's own; the records say what it was."""
-    with pytest.raises(Exception, match="Checksum"):
-        read(kind, seen, answering([*WHOLE[:3], WHOLE[3][:-1] + b"x"]), ask)
+    with pytest.raises(Exception, match=r"Checksum|Invalid"):
+        read(kind, seen, answering([damaged(at)]), ask)
     assert (seen.one.outcome, seen.one.error_type) == (Outcome.SERVER_ERROR, "DecodingError")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [0, 5, 40, -1])
+@pytest.mark.parametrize("size", [1, 97, 100_000])
+def test_under_a_policy_a_damaged_frame_breaks_the_stream_off(
+    kind: str, at: int, size: int, seen: Any, ask: Any
+) -> None:
+    """What was whole before it has been handed on, and is in `partial`: no more and no less."""
+    got: list[Any] = []
+    with pytest.raises(StreamInterrupted, match="damaged") as caught:
+        read(kind, seen, answering(pieces(damaged(at), size)), ask, policy(), got)
+    assert [event.type for event in got] == [event["type"] for event in EVENTS[:3]]
+    assert caught.value.partial.text == "Hi"
+    assert (caught.value.outcome, caught.value.phase) == (Outcome.SERVER_ERROR, None)
+    assert isinstance(caught.value.__cause__, httpx2.DecodingError)
+    assert (seen.one.outcome, seen.one.error_type, seen.one.attempts) == (Outcome.SERVER_ERROR, "DecodingError", 1)
+    assert seen.faults == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_at_the_very_beginning_is_told_too(kind: str, seen: Any, ask: Any) -> None:
+    with pytest.raises(StreamInterrupted, match="damaged") as caught:
+        read(kind, seen, answering([b"\xff" * 40]), ask, policy())
+    assert (caught.value.partial.text, caught.value.partial.content) == ("", ())
+    assert seen.one.outcome is Outcome.SERVER_ERROR
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_after_the_end_breaks_nothing_under_a_policy(kind: str, seen: Any, ask: Any) -> None:
+    assert len(read(kind, seen, answering([b"".join(WHOLE), b"\xff" * 40]), ask, policy())) == len(EVENTS)
+    assert seen.one.outcome is Outcome.OK
+
+
+def test_a_damaged_frame_holds_no_call_in_a_cycle(seen: Any, ask: Any, born: Any) -> None:
+    def reading() -> None:
+        with contextlib.suppress(StreamInterrupted):
+            read("sync", seen, answering([damaged(-1)]), ask, policy())
+
+    reading()
+    assert [ref() for ref in born] == [None]
