@@ -8,6 +8,7 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
+from pydantic import BaseModel
 
 from sidecar.chaos import Chaos
 from sidecar.model import Outcome, Phase, RetryResult, Usage
@@ -16,6 +17,10 @@ Client = anthropic.AsyncAnthropic
 Ask = dict[str, Any]
 WAITED = {Phase.FIRST_BYTE, Phase.STALL}
 PATIENCE = {True: 0.3, False: 30.0}  # only where a timeout is the point is it short
+
+
+class Answer(BaseModel):
+    text: str
 
 
 async def create(client: Client, ask: Ask) -> None:
@@ -40,6 +45,16 @@ async def text_stream(client: Client, ask: Ask) -> None:
 async def final_message(client: Client, ask: Ask) -> None:
     async with client.messages.stream(**ask) as stream:
         assert (await stream.get_final_message()).usage.output_tokens
+
+
+async def final_text(client: Client, ask: Ask) -> None:
+    async with client.messages.stream(**ask) as stream:
+        assert await stream.get_final_text()
+
+
+async def until_done(client: Client, ask: Ask) -> None:
+    async with client.messages.stream(**ask) as stream:
+        await stream.until_done()
 
 
 async def stream_events(client: Client, ask: Ask) -> None:
@@ -76,6 +91,27 @@ async def beta_stream(client: Client, ask: Ask) -> None:
         assert (await stream.get_final_message()).content
 
 
+async def beta_create_stream(client: Client, ask: Ask) -> None:
+    assert [event.type async for event in await client.beta.messages.create(**ask, stream=True)]
+
+
+async def streaming_response_lines(client: Client, ask: Ask) -> None:
+    async with client.messages.with_streaming_response.create(**ask) as response:
+        assert [line async for line in response.iter_lines()]
+
+
+async def raw_http_response(client: Client, ask: Ask) -> None:
+    assert (await client.post("/v1/messages", body=ask, cast_to=httpx2.Response)).json()["content"]
+
+
+async def copied(client: Client, ask: Ask) -> None:
+    await client.copy(default_headers={"x-app": "1"}).messages.create(**ask)
+
+
+async def per_request(client: Client, ask: Ask) -> None:
+    await client.messages.create(**ask, timeout=httpx2.Timeout(30, connect=2))
+
+
 async def options(client: Client, ask: Ask) -> None:
     await client.with_options(timeout=30, max_retries=0).messages.create(**ask)
 
@@ -101,14 +137,27 @@ STREAMED = [
     with_create_stream,
     text_stream,
     final_message,
+    final_text,
+    until_done,
     stream_events,
     raw_response_stream,
     streaming_response_stream,
     beta_stream,
+    beta_create_stream,
     gzip_stream,
     read_in_another_task,
 ]
-WHOLE = [create, raw_response, streaming_response, beta, options]
+WHOLE = [
+    create,
+    raw_response,
+    streaming_response,
+    streaming_response_lines,
+    raw_http_response,
+    beta,
+    options,
+    copied,
+    per_request,
+]
 
 
 @pytest.mark.parametrize("path", [*WHOLE, *STREAMED])
@@ -145,6 +194,38 @@ async def test_the_other_routes_have_their_names(installed: Any, chaos: Chaos, a
     assert names[:4] == ["messages.count_tokens", "models", "models", "messages.batches"]
     assert names[-1] == "messages.batches.results"
     assert {call.outcome for call in installed.calls} == {Outcome.OK}
+
+
+async def test_parse_is_one_call(installed: Any, chaos: Chaos, async_client: Client, ask: Ask) -> None:
+    async with async_client as client:
+        await client.messages.parse(**ask, output_format=Answer)
+        await client.beta.messages.parse(**ask, output_format=Answer)
+    installed.agree(chaos, calls=2)
+    assert {call.outcome for call in installed.calls} == {Outcome.OK}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_tool_runner_makes_a_call_for_each_turn(
+    installed: Any, chaos: Chaos, async_client: Client, ask: Ask, stream: bool
+) -> None:
+    async def add(number: int) -> str:
+        """Add one.
+
+        Args:
+            number: To what.
+        """
+        return str(number + 1)
+
+    async with async_client as client:
+        runner: Any = client.beta.messages.tool_runner(
+            **ask, tools=[anthropic.beta_async_tool(add)], max_iterations=2, stream=stream
+        )
+        async for turn in runner:
+            if stream:
+                await turn.get_final_message()
+    installed.agree(chaos, calls=2)
+    assert [(call.outcome, call.stream) for call in installed.calls] == [(Outcome.OK, stream)] * 2
+    assert installed.calls[0].stop_reason == "tool_use"
 
 
 async def test_many_calls_at_once_are_kept_apart(installed: Any, chaos: Chaos, async_client: Client, ask: Ask) -> None:
@@ -208,23 +289,25 @@ async def test_each_fault_of_a_whole_answer_is_told_as_what_it_is(
     ],
 )
 @pytest.mark.parametrize("how", [create_stream, text_stream, streaming_response_stream])
+@pytest.mark.parametrize("aiohttp", [False, True])
 async def test_each_fault_of_a_stream_is_told_as_what_it_is(
     installed: Any,
     chaos: Chaos,
-    async_client: Client,
     ask: Ask,
     spec: str,
     outcome: Outcome,
     phase: Phase | None,
     how: Callable[[Client, Ask], Awaitable[None]],
+    aiohttp: bool,
 ) -> None:
-    async with async_client as base:
+    http = anthropic.DefaultAioHttpClient() if aiohttp else None
+    async with anthropic.AsyncAnthropic(base_url=chaos.url, api_key="k", http_client=http) as base:
         client = base.with_options(max_retries=0, timeout=PATIENCE[phase in WAITED])
         try:
             await how(client, {**ask, "extra_headers": {"x-chaos": spec}})
         except Exception:  # noqa: BLE001  # which one is the SDK's matter; a clean truncation raises none
             assert outcome is not Outcome.OK
-        installed.agree(chaos, calls=1)
+    await asyncio.to_thread(installed.agree, chaos, calls=1)  # aiohttp lets go of a connection a moment later
     (attempt,) = installed.attempts
     assert (attempt.outcome, attempt.phase) == (outcome, phase)
     assert (installed.one.outcome, installed.one.phase) == (outcome, phase)
@@ -234,6 +317,23 @@ async def leave_early(client: Client, ask: Ask) -> None:
     async with client.messages.stream(**ask) as stream:
         async for _ in stream:
             break
+
+
+async def leave_its_text(client: Client, ask: Ask) -> None:
+    async with client.messages.stream(**ask) as stream:
+        async for _ in stream.text_stream:
+            break
+
+
+async def leave_a_streaming_response(client: Client, ask: Ask) -> None:
+    async with client.messages.with_streaming_response.create(**ask, stream=True):
+        pass
+
+
+async def drop_raw(client: Client, ask: Ask) -> None:
+    await client.messages.with_raw_response.create(**ask, stream=True)
+    gc.collect()
+    await client.close()
 
 
 async def close(client: Client, ask: Ask) -> None:
@@ -287,12 +387,26 @@ async def cancelled_task(client: Client, ask: Ask) -> None:
 
 @pytest.mark.parametrize(
     "leave",
-    [leave_early, close, never_read, drop, drop_half_read, fail_inside, run_out_of_time, cancelled_task],
+    [
+        leave_early,
+        leave_its_text,
+        leave_a_streaming_response,
+        close,
+        never_read,
+        drop,
+        drop_raw,
+        drop_half_read,
+        fail_inside,
+        run_out_of_time,
+        cancelled_task,
+    ],
 )
+@pytest.mark.parametrize("aiohttp", [False, True])
 async def test_an_application_that_stops_reading_has_cancelled(
-    leave: Callable[[Client, Ask], Awaitable[None]], installed: Any, chaos: Chaos, async_client: Client, ask: Ask
+    leave: Callable[[Client, Ask], Awaitable[None]], installed: Any, chaos: Chaos, ask: Ask, aiohttp: bool
 ) -> None:
-    async with async_client as client:
+    http = anthropic.DefaultAioHttpClient() if aiohttp else None
+    async with anthropic.AsyncAnthropic(base_url=chaos.url, api_key="k", http_client=http) as client:
         # A stream that is still going on: what was left unread must not be there already.
         await leave(client, {**ask, "extra_headers": {"x-chaos": "stall;after=2"}})
         while not installed.calls:  # noqa: ASYNC110  # the event loop finishes what was dropped

@@ -48,6 +48,11 @@ def final_message(client: Client, ask: Ask) -> None:
         assert stream.get_final_message().usage.output_tokens
 
 
+def final_text(client: Client, ask: Ask) -> None:
+    with client.messages.stream(**ask) as stream:
+        assert stream.get_final_text()
+
+
 def stream_events(client: Client, ask: Ask) -> None:
     with client.messages.stream(**ask) as stream:
         assert [event.type for event in stream][-1] == "message_stop"
@@ -93,6 +98,14 @@ def beta_stream(client: Client, ask: Ask) -> None:
         assert stream.get_final_message().content
 
 
+def beta_create_stream(client: Client, ask: Ask) -> None:
+    assert [event.type for event in client.beta.messages.create(**ask, stream=True)][-1] == "message_stop"
+
+
+def beta_raw_response(client: Client, ask: Ask) -> None:
+    assert client.beta.messages.with_raw_response.create(**ask).parse().content
+
+
 def options(client: Client, ask: Ask) -> None:
     client.with_options(timeout=30, max_retries=0).messages.create(**ask)
 
@@ -132,11 +145,13 @@ STREAMED = [
     with_create_stream,
     text_stream,
     final_message,
+    final_text,
     stream_events,
     until_done,
     raw_response_stream,
     streaming_response_stream,
     beta_stream,
+    beta_create_stream,
     gzip_stream,
     read_in_another_thread,
 ]
@@ -145,6 +160,7 @@ WHOLE = [
     raw_response,
     streaming_response,
     beta,
+    beta_raw_response,
     options,
     copied,
     per_request,
@@ -175,8 +191,9 @@ def test_a_message_is_one_call_and_one_attempt_with_its_tokens(
 
 def test_parse_is_one_call(installed: Any, chaos: Chaos, sync_client: Client, ask: Ask) -> None:
     sync_client.messages.parse(**ask, output_format=Answer)
-    installed.agree(chaos, calls=1)
-    assert installed.one.outcome is Outcome.OK
+    sync_client.beta.messages.parse(**ask, output_format=Answer)
+    installed.agree(chaos, calls=2)
+    assert {call.outcome for call in installed.calls} == {Outcome.OK}
 
 
 def test_the_other_routes_have_their_names(installed: Any, chaos: Chaos, sync_client: Client, ask: Ask) -> None:
@@ -387,6 +404,22 @@ def leave_early(client: Client, ask: Ask) -> None:
             break
 
 
+def leave_its_text(client: Client, ask: Ask) -> None:
+    with client.messages.stream(**ask) as stream:
+        next(stream.text_stream)
+
+
+def leave_its_events_of_beta(client: Client, ask: Ask) -> None:
+    with client.beta.messages.stream(**ask) as stream:
+        next(iter(stream))
+
+
+def interrupt_inside(client: Client, ask: Ask) -> None:
+    with pytest.raises(KeyboardInterrupt), client.messages.stream(**ask) as stream:  # noqa: PT012  # the block is the case
+        for _ in stream:
+            raise KeyboardInterrupt
+
+
 def leave_without_closing(client: Client, ask: Ask) -> None:
     for _ in client.messages.create(**ask, stream=True):
         break
@@ -456,6 +489,9 @@ def close_while_an_older_error_is_handled(client: Client, ask: Ask) -> None:
     "leave",
     [
         leave_early,
+        leave_its_text,
+        leave_its_events_of_beta,
+        interrupt_inside,
         leave_without_closing,
         close,
         never_read,
