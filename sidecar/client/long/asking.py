@@ -84,7 +84,7 @@ def _is_observed(client: Any) -> bool:
 
 
 def _names(headers: Any, name: str) -> bool:
-    return isinstance(headers, dict | Mapping) and name in (each.lower() for each in headers)
+    return isinstance(headers, dict | Mapping) and name in map(str.lower, headers)
 
 
 def _without(headers: Mapping[str, Any]) -> dict[str, Any]:
