@@ -47,7 +47,7 @@ def intact(chunks: Iterator[bytes], request: httpx2.Request) -> Iterator[bytes]:
         frames.stop_if_damaged()
 
 
-class AsyncIntact:
+class AsyncIntact(AsyncIterator[bytes]):
     """Does the same; no generator, for the same reason as where a body is observed."""
 
     __slots__ = ("_chunks", "_frames")
@@ -55,9 +55,6 @@ class AsyncIntact:
     def __init__(self, chunks: AsyncIterator[bytes], request: httpx2.Request) -> None:
         self._chunks = chunks
         self._frames = _Frames(request)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
 
     async def __anext__(self) -> bytes:
         while True:

@@ -25,6 +25,7 @@ from sidecar.wire.unpack import unpacker
 
 _BROKEN: Final = (httpx2.TransportError, httpx2.DecodingError)
 """What breaks a body off."""
+_RAW: Final = "x-stainless-raw-response"
 _CHUNKS: Final = 512
 _BYTES: Final = 1024 * 1024
 """So many chunks are held as they came, and so many bytes before they are put together into the message."""
@@ -124,6 +125,11 @@ class _Watched:
         """What the body measured: ``Response.elapsed`` reads it from here."""
         return getattr(self._body, "elapsed", None)
 
+    @property
+    def _is_framed(self) -> bool:
+        """Whether frames are decoded above. Who reads the bytes as they are makes of them what they will."""
+        return self._attempt.framed and self._request.headers.get(_RAW) != "stream"
+
     def _release(self) -> None:
         if self._undo is not None:
             self._undo()
@@ -177,7 +183,7 @@ class _WatchedSync(_Watched, httpx2.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         kept, end, clock = self.kept, self.limits.end if self.loose else None, self.limits.clock
         held = None if kept is None else kept.held
-        body = intact(iter(self._body), self._request) if self._attempt.framed else self._body
+        body = intact(iter(self._body), self._request) if self._is_framed else self._body
         try:
             for chunk in body:  # once a chunk: what is done in here must be cheap
                 if held is not None:
@@ -201,7 +207,7 @@ class _WatchedSync(_Watched, httpx2.SyncByteStream):
 class _WatchedAsync(_Watched, httpx2.AsyncByteStream):
     def __aiter__(self) -> AsyncIterator[bytes]:
         chunks = self._body.__aiter__()
-        return _AsyncReading(self, AsyncIntact(chunks, self._request) if self._attempt.framed else chunks)
+        return _AsyncReading(self, AsyncIntact(chunks, self._request) if self._is_framed else chunks)
 
     async def aclose(self) -> None:
         self._release()
